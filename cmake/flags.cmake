@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# Flags of our own code only; the headers of others are included as system headers.
+add_library(codecllm_flags INTERFACE)
+target_compile_options(codecllm_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror
+  # One rounding per written operation on every tier and compiler; where an FMA is meant, it is written.
+  -ffp-contract=off)
+# g++ 12 reports -Wrestrict inside std::string's operator+ (GCC bug 105651).
+target_compile_options(codecllm_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+if(CODECLLM_SANITIZE)
+  target_compile_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE} -fno-omit-frame-pointer -O1
+                         -fno-sanitize-recover=all)
+  target_link_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE})
+endif()
+if(CODECLLM_FUZZ)
+  target_compile_options(codecllm_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()

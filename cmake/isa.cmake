@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every file of src/kernels/cpu is compiled once per tier named here, with CODECLLM_TIER as its namespace. A tier
+# without a row of its own takes the kernels of the tier before it (see src/base/isa.def).
+file(GLOB kernel_sources CONFIGURE_DEPENDS src/kernels/cpu/*.cc)
+set(isa_objects)
+
+function(add_isa_tier tier)
+  add_library(codecllm_${tier} OBJECT ${kernel_sources})
+  target_include_directories(codecllm_${tier} PRIVATE src include)
+  target_compile_definitions(codecllm_${tier} PRIVATE CODECLLM_TIER=${tier})
+  target_compile_options(codecllm_${tier} PRIVATE ${ARGN})
+  target_link_libraries(codecllm_${tier} PRIVATE codecllm_flags)
+  set(isa_objects ${isa_objects} $<TARGET_OBJECTS:codecllm_${tier}> PARENT_SCOPE)
+endfunction()
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND kernel_sources)
+  target_compile_definitions(codecllm_objects PRIVATE CODECLLM_X86_TIERS)
+  add_isa_tier(avx2 -mavx2 -mfma -mf16c -mbmi2)
+  add_isa_tier(avx512 -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
+endif()

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "codecllm/error.h"
+
+namespace codecllm {
+
+namespace {
+
+[[noreturn]] void throw_errno(const char* op, const std::string& path) {
+  throw Error(ErrorCode::io, op, std::strerror(errno), {.file = path});
+}
+
+// Opens for reading; directories and other things that are no regular files are refused by name.
+int open_regular(const std::string& path, size_t* size) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw_errno("open", path);
+  struct stat info;
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    throw Error(ErrorCode::io, "open", "not a regular file", {.file = path});
+  }
+  *size = static_cast<size_t>(info.st_size);
+  return fd;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  const int fd = open_regular(path, &size_);
+  if (size_ > 0) {
+    void* data = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED) {
+      ::close(fd);
+      throw_errno("map", path);
+    }
+    data_ = static_cast<const std::byte*>(data);
+  }
+  ::close(fd);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::swap(MappedFile& other) {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+}
+
+void MappedFile::advise_sequential() const {
+  if (data_ != nullptr) madvise(const_cast<std::byte*>(data_), size_, MADV_SEQUENTIAL);
+}
+
+void MappedFile::release(std::span<const std::byte> part) const {
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t begin = (reinterpret_cast<size_t>(part.data()) + page - 1) / page * page;
+  const size_t end = reinterpret_cast<size_t>(part.data() + part.size()) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+bool file_exists(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+std::string read_file(const std::string& path, size_t limit) {
+  size_t size = 0;
+  const int fd = open_regular(path, &size);
+  if (size > limit) {
+    ::close(fd);
+    throw Error(ErrorCode::io, "read", std::to_string(size) + " bytes, at most " + std::to_string(limit) + " expected",
+                {.file = path});
+  }
+  std::string text(size, '\0');
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(fd, text.data() + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      ::close(fd);
+      throw_errno("read", path);
+    }
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+  }
+  ::close(fd);
+  text.resize(done);
+  return text;
+}
+
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), partial_(path_ + ".partial") {
+  fd_ = ::open(partial_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail("create");
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(partial_.c_str());
+}
+
+void AtomicFile::fail(const char* what) const {
+  throw Error(ErrorCode::io, what, std::strerror(errno), {.file = path_});
+}
+
+void AtomicFile::write(const void* data, size_t bytes) {
+  const char* at = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t put = ::write(fd_, at, bytes);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail("write");
+    at += put;
+    bytes -= static_cast<size_t>(put);
+  }
+}
+
+void AtomicFile::write_at(size_t offset, const void* data, size_t bytes) {
+  const char* at = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t put = ::pwrite(fd_, at, bytes, static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail("write");
+    at += put;
+    offset += static_cast<size_t>(put);
+    bytes -= static_cast<size_t>(put);
+  }
+}
+
+void AtomicFile::commit() {
+  if (::fsync(fd_) != 0) fail("write");
+  const int closed = ::close(std::exchange(fd_, -1));
+  if (closed != 0 || ::rename(partial_.c_str(), path_.c_str()) != 0) {
+    const int reason = errno;
+    ::unlink(partial_.c_str());
+    errno = reason;
+    fail("write");
+  }
+}
+
+void write_file_atomically(const std::string& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+}  // namespace codecllm

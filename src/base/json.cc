@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/json.h"
+
+#include <unordered_set>
+#include <vector>
+
+#include "base/file.h"
+
+namespace codecllm {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& what, const std::string& file) {
+  throw Error(ErrorCode::bad_input, "json", what, {.file = file});
+}
+
+// Builds the value while watching what the library would silently accept.
+class StrictBuilder : public nlohmann::detail::json_sax_dom_parser<Json> {
+  using Base = nlohmann::detail::json_sax_dom_parser<Json>;
+
+ public:
+  StrictBuilder(Json& result, int max_depth, const std::string& file)
+      : Base(result, false), max_depth_(max_depth), file_(file) {}
+
+  bool start_object(std::size_t count) {
+    enter();
+    keys_.emplace_back();
+    return Base::start_object(count);
+  }
+  bool end_object() {
+    --depth_;
+    keys_.pop_back();
+    return Base::end_object();
+  }
+  bool start_array(std::size_t count) {
+    enter();
+    return Base::start_array(count);
+  }
+  bool end_array() {
+    --depth_;
+    return Base::end_array();
+  }
+  bool key(std::string& name) {
+    if (!keys_.back().insert(name).second) fail("key '" + name + "' stands twice in one object", file_);
+    return Base::key(name);
+  }
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) {
+    fail("not valid JSON at byte " + std::to_string(position), file_);
+  }
+
+ private:
+  void enter() {
+    if (++depth_ > max_depth_) fail("nested deeper than " + std::to_string(max_depth_) + " levels", file_);
+  }
+
+  int depth_ = 0, max_depth_;
+  const std::string& file_;
+  std::vector<std::unordered_set<std::string>> keys_;
+};
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& file, int max_depth) {
+  Json root;
+  StrictBuilder builder(root, max_depth, file);
+  if (!Json::sax_parse(text.begin(), text.end(), &builder)) fail("not valid JSON", file);
+  return root;
+}
+
+Json read_json_file(const std::string& path) { return parse_json(read_file(path), path); }
+
+std::string dump_json(const OrderedJson& json, int indent) {
+  return json.dump(indent, ' ', false, OrderedJson::error_handler_t::replace);
+}
+
+void throw_json_type(const char* key, const char* expected, const Json& got, const std::string& file) {
+  std::string shown = got.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (shown.size() > 40) shown = shown.substr(0, 40) + "...";
+  fail(std::string("key '") + key + "' is " + shown + ", expected " + expected, file);
+}
+
+}  // namespace codecllm

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a linear layer is quantized, as plain data in the field's vocabulary (compressed-tensors' QuantArgs).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/dtype.h"
+
+namespace codecllm {
+
+enum class NumberType : uint8_t { integer, floating };
+
+// Which values share one scale. `token`: one per row of the activations, found at run time.
+enum class Strategy : uint8_t { tensor, channel, group, block, token };
+
+std::string_view strategy_name(Strategy strategy);
+std::optional<Strategy> strategy_from_name(std::string_view name);
+
+struct QuantArgs {
+  int num_bits = 8;
+  NumberType type = NumberType::integer;
+  Strategy strategy = Strategy::channel;
+  int group_size = 0;                // > 0 with Strategy::group: consecutive inputs that share a scale
+  std::array<int, 2> block = {0, 0};  // [rows, columns] with Strategy::block
+  bool symmetric = true;
+  bool dynamic = false;  // activations: scales found at run time
+
+  bool operator==(const QuantArgs&) const = default;
+};
+
+// The scale rule for symmetric integers. `restricted` is what we write: codes -(2^(b-1)-1) .. 2^(b-1)-1, scale
+// amax / (2^(b-1)-1), so that the largest weight is exact. `full` is compressed-tensors' own: amax / ((2^b-1)/2).
+enum class ScaleRule : uint8_t { restricted, full };
+
+struct QuantScheme {
+  std::string name = "bf16";                         // the preset's name, or "custom"
+  std::optional<QuantArgs> weights = std::nullopt;   // nothing: plain 16- or 32-bit weights
+  std::optional<QuantArgs> activations = std::nullopt;  // nothing: 16-bit activations
+  DType plain = DType::bf16;                         // the element type where weights is nothing
+
+  bool operator==(const QuantScheme&) const = default;
+};
+
+// The presets of src/format/presets.def, in its order.
+const std::vector<QuantScheme>& scheme_presets();
+
+// Throws Error(bad_call) that lists the presets.
+const QuantScheme& scheme_preset(std::string_view name);
+
+// The scheme for rows of `columns` inputs: where its group does not divide them, the largest power of two >= 32 that
+// does is used, else one scale per channel. Other schemes are returned as they are.
+QuantScheme fit_scheme(const QuantScheme& scheme, int64_t columns);
+
+// Scales of a [rows, columns] weight: the shape compressed-tensors gives weight_scale.
+std::vector<int64_t> scale_shape(const QuantArgs& args, int64_t rows, int64_t columns);
+
+}  // namespace codecllm
