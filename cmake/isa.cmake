@@ -8,8 +8,10 @@ function(add_isa_tier tier)
   add_library(codecllm_${tier} OBJECT ${kernel_sources})
   target_include_directories(codecllm_${tier} PRIVATE src include)
   target_compile_definitions(codecllm_${tier} PRIVATE CODECLLM_TIER=${tier})
-  target_compile_options(codecllm_${tier} PRIVATE ${ARGN})
   target_link_libraries(codecllm_${tier} PRIVATE codecllm_flags)
+  # g++ 12's own intrinsics headers trip these two (GCC bug 105593).
+  target_compile_options(codecllm_${tier} PRIVATE ${ARGN}
+                         $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized>)
   set(isa_objects ${isa_objects} $<TARGET_OBJECTS:codecllm_${tier}> PARENT_SCOPE)
 endfunction()
 

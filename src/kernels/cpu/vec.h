@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sixteen lanes of float and int32 for every tier: one 512-bit register, or two of 256 bits. The only place that asks
+// the compiler which instructions a tier has. Everything is internal to the including file, so that no copy made for
+// one tier can be linked into another.
+#pragma once
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "kernels/table.h"
+
+namespace codecllm::CODECLLM_TIER {
+namespace {
+
+#define VEC [[gnu::always_inline, maybe_unused]] inline
+
+#if defined(__AVX512F__)
+
+using vf = __m512;
+using vi = __m512i;
+
+VEC vf load(const float* p) { return _mm512_loadu_ps(p); }
+VEC vf load_n(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p); }
+VEC void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+VEC void store_n(float* p, vf v, int64_t n) { _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v); }
+VEC vf set1(float x) { return _mm512_set1_ps(x); }
+VEC vf zero() { return _mm512_setzero_ps(); }
+VEC vf add(vf a, vf b) { return _mm512_add_ps(a, b); }
+VEC vf sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+VEC vf mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+VEC vf div(vf a, vf b) { return _mm512_div_ps(a, b); }
+VEC vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+// x86's maximum gives the SECOND operand when either is NaN.
+VEC vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
+VEC vf min(vf a, vf b) { return _mm512_min_ps(a, b); }
+VEC vf abs(vf a) { return _mm512_abs_ps(a); }
+VEC vf round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+VEC vi to_int(vf a) { return _mm512_cvtps_epi32(a); }
+VEC vf to_float(vi a) { return _mm512_cvtepi32_ps(a); }
+VEC vf scale_by_power(vf a, vf power) { return _mm512_scalef_ps(a, power); }
+VEC float sum(vf a) {
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  const __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  const __m128 pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+  return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
+}
+VEC float largest(vf a) { return _mm512_reduce_max_ps(a); }
+
+VEC vf load_f16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+VEC void store_f16(uint16_t* p, vf v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+VEC vf load_bf16(const uint16_t* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
+// Sixteen pairs of BF16: the first of each pair, and the second.
+VEC void load_bf16_pairs(const uint16_t* p, vf& first, vf& second) {
+  const __m512i pairs = _mm512_loadu_si512(p);
+  first = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
+  second = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
+}
+
+VEC vi set1_int(int32_t x) { return _mm512_set1_epi32(x); }
+VEC vi add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+VEC vi sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+VEC vi mul(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
+VEC vi high_part(vi a) { return _mm512_srai_epi32(a, 8); }
+VEC vi low_part(vi a) { return _mm512_and_si512(a, _mm512_set1_epi32(255)); }
+
+#else  // AVX2
+
+struct vf {
+  __m256 a, b;
+};
+struct vi {
+  __m256i a, b;
+};
+
+VEC vf load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+VEC __m256i first_lanes(int64_t n) {  // all bits set in lanes below n
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+VEC vf load_n(const float* p, int64_t n) {
+  return {_mm256_maskload_ps(p, first_lanes(n)), _mm256_maskload_ps(p + 8, first_lanes(n - 8))};
+}
+VEC void store(float* p, vf v) {
+  _mm256_storeu_ps(p, v.a);
+  _mm256_storeu_ps(p + 8, v.b);
+}
+VEC void store_n(float* p, vf v, int64_t n) {
+  _mm256_maskstore_ps(p, first_lanes(n), v.a);
+  _mm256_maskstore_ps(p + 8, first_lanes(n - 8), v.b);
+}
+VEC vf set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+VEC vf zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+VEC vf add(vf x, vf y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
+VEC vf sub(vf x, vf y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
+VEC vf mul(vf x, vf y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
+VEC vf div(vf x, vf y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
+VEC vf fma(vf x, vf y, vf z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+VEC vf max(vf x, vf y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
+VEC vf min(vf x, vf y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
+VEC vf abs(vf x) {
+  const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF));
+  return {_mm256_and_ps(x.a, mask), _mm256_and_ps(x.b, mask)};
+}
+VEC vf round(vf x) {
+  return {_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+          _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+VEC vi to_int(vf x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+VEC vf to_float(vi x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+VEC __m256 scale_half(__m256 x, __m256 power) {  // power in [-252, 254]: two steps, so that subnormals come out right
+  const __m256i p = _mm256_cvtps_epi32(power), half = _mm256_srai_epi32(p, 1), rest = _mm256_sub_epi32(p, half);
+  const auto two_to = [](__m256i e) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));
+  };
+  return _mm256_mul_ps(_mm256_mul_ps(x, two_to(half)), two_to(rest));
+}
+VEC vf scale_by_power(vf x, vf power) { return {scale_half(x.a, power.a), scale_half(x.b, power.b)}; }
+VEC float sum(vf x) {  // the same tree as the 512-bit form
+  const __m256 half = _mm256_add_ps(x.a, x.b);
+  const __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  const __m128 pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+  return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
+}
+VEC float largest(vf x) {
+  const __m256 half = _mm256_max_ps(x.a, x.b);
+  const __m128 quarter = _mm_max_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+  const __m128 pair = _mm_max_ps(quarter, _mm_movehl_ps(quarter, quarter));
+  return _mm_cvtss_f32(_mm_max_ss(pair, _mm_movehdup_ps(pair)));
+}
+
+VEC __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+VEC __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+VEC vf load_f16(const uint16_t* p) { return {_mm256_cvtph_ps(load128(p)), _mm256_cvtph_ps(load128(p + 8))}; }
+VEC void store_f16(uint16_t* p, vf v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v.a, _MM_FROUND_TO_NEAREST_INT));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(v.b, _MM_FROUND_TO_NEAREST_INT));
+}
+VEC vf load_bf16(const uint16_t* p) {
+  const auto widen = [](__m128i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16)); };
+  return {widen(load128(p)), widen(load128(p + 8))};
+}
+VEC void load_bf16_pairs(const uint16_t* p, vf& first, vf& second) {
+  const __m256i a = load256(p), b = load256(p + 16), mask = _mm256_set1_epi32(static_cast<int>(0xFFFF0000u));
+  first = {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
+  second = {_mm256_castsi256_ps(_mm256_and_si256(a, mask)), _mm256_castsi256_ps(_mm256_and_si256(b, mask))};
+}
+
+VEC vi set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+VEC vi add(vi x, vi y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+VEC vi sub(vi x, vi y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
+VEC vi mul(vi x, vi y) { return {_mm256_mullo_epi32(x.a, y.a), _mm256_mullo_epi32(x.b, y.b)}; }
+VEC vi high_part(vi x) { return {_mm256_srai_epi32(x.a, 8), _mm256_srai_epi32(x.b, 8)}; }
+VEC vi low_part(vi x) {
+  const __m256i mask = _mm256_set1_epi32(255);
+  return {_mm256_and_si256(x.a, mask), _mm256_and_si256(x.b, mask)};
+}
+
+#endif
+
+// e^x: x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of degree 6 in r (error below 2 units in the last place). NaN stays
+// NaN; below -103 the result is 0, above 88.7 infinity.
+VEC vf exp(vf x) {
+  const vf bounded = max(set1(-104.0f), min(set1(89.0f), x));  // NaN passes: it is the second operand each time
+  const vf n = round(mul(bounded, set1(1.44269504f)));
+  // ln 2 in two parts: the first has so few bits that its product with n is exact.
+  const vf r = fma(n, set1(2.12194440e-4f), fma(n, set1(-0.693359375f), bounded));
+  vf p = set1(1.38888889e-3f);
+  p = fma(p, r, set1(8.33333333e-3f));
+  p = fma(p, r, set1(4.16666667e-2f));
+  p = fma(p, r, set1(1.66666667e-1f));
+  p = fma(p, r, set1(0.5f));
+  p = fma(p, r, set1(1.0f));
+  p = fma(p, r, set1(1.0f));
+  return scale_by_power(p, n);
+}
+
+VEC int32_t sum(vi x) {
+  int32_t lanes[16];
+  __builtin_memcpy(lanes, &x, sizeof lanes);
+  int32_t total = 0;
+  for (int32_t lane : lanes) total += lane;
+  return total;
+}
+
+VEC vi zero_int() { return set1_int(0); }
+
+}  // namespace
+}  // namespace codecllm::CODECLLM_TIER

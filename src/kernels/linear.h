@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// y = x W^T for one or more weights that read the same x, over the threads of a pool.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "kernels/table.h"
+
+namespace codecllm {
+
+// Buffers that grow to the largest call and stay, so that the token loop allocates nothing.
+struct LinearScratch {
+  std::vector<uint8_t> codes;  // [rows, 2 * padded columns]
+  std::vector<float> scales;   // [rows]
+  std::vector<int32_t> sums;   // [rows, groups, 2]
+};
+
+struct LinearOut {
+  const MatrixView* weight;  // [out, in]
+  float* y;                  // [rows, y_stride], y_stride >= out
+  int64_t y_stride;
+};
+
+// x [rows, x_stride], zero from in to round_up(in, 8). The result does not depend on the number of threads.
+void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x, int64_t x_stride,
+            int64_t rows, std::span<const LinearOut> outs);
+
+}  // namespace codecllm

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/matrix.h"
+
+#include <cstring>
+#include <string>
+
+#include "codecllm/error.h"
+#include "format/float16.h"
+
+namespace codecllm {
+
+Matrix::Matrix(Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type) {
+  if (is_integer(element) && columns > kMaxIntColumns)
+    throw Error(ErrorCode::unsupported, "matrix",
+                "rows of " + std::to_string(columns) + " integer weights; at most " + std::to_string(kMaxIntColumns));
+  if (is_integer(element) && group != columns && (group <= 0 || group % 32 != 0))
+    throw Error(ErrorCode::unsupported, "matrix", "groups of " + std::to_string(group) + "; a multiple of 32 expected");
+  view_ = {.element = element, .scale_type = scale_type, .rows = rows, .columns = columns, .group = group,
+           .data = nullptr, .scales = nullptr};
+  data_ = Buffer(static_cast<size_t>(view_.panels() * view_.panel_bytes()));
+  view_.data = data_.as<uint8_t>().data();
+  if (!is_integer(element)) return;
+  const int64_t scale_bytes = scale_type == ScaleType::f32 ? 4 : 2;
+  scales_ = Buffer(static_cast<size_t>(view_.panels() * view_.groups() * kPanelRows * scale_bytes));
+  view_.scales = scales_.data();
+}
+
+uint8_t* Matrix::line(int64_t panel, int64_t index) {
+  return data_.as<uint8_t>().data() + panel * view_.panel_bytes() + index * kLineBytes;
+}
+
+static float load_as_f32(const void* row, int64_t column, DType type) {
+  if (type == DType::f32) {
+    float value;
+    std::memcpy(&value, static_cast<const char*>(row) + column * 4, 4);
+    return value;
+  }
+  uint16_t bits;
+  std::memcpy(&bits, static_cast<const char*>(row) + column * 2, 2);
+  return type == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+
+void Matrix::set_panel(int64_t panel, FloatRows rows, DType type) {
+  const bool same = element_of(type) == view_.element;
+  for (size_t lane = 0; lane < rows.size(); ++lane) {
+    for (int64_t k = 0; k < view_.columns; ++k) {
+      if (view_.element == Element::f32) {
+        reinterpret_cast<float*>(line(panel, k))[lane] = load_as_f32(rows[lane], k, type);
+        continue;
+      }
+      uint16_t bits;
+      if (same) {
+        std::memcpy(&bits, static_cast<const char*>(rows[lane]) + k * 2, 2);
+      } else {
+        const float value = load_as_f32(rows[lane], k, type);
+        bits = view_.element == Element::bf16 ? f32_to_bf16(value) : f32_to_f16(value);
+      }
+      auto* halves = reinterpret_cast<uint16_t*>(line(panel, k / 2));
+      halves[view_.element == Element::bf16 ? lane * 2 + k % 2 : k % 2 * kPanelRows + lane] = bits;
+    }
+  }
+}
+
+void Matrix::set_panel(int64_t panel, CodeRows rows) {
+  const int offset = traits(view_.element).offset;
+  for (size_t lane = 0; lane < rows.size(); ++lane) {
+    const int8_t* codes = rows[lane];
+    if (view_.element == Element::u8) {
+      for (int64_t k = 0; k < view_.columns; ++k)
+        line(panel, k / 4)[lane * 4 + k % 4] = static_cast<uint8_t>(codes[k] + offset);
+    } else {
+      for (int64_t k = 0; k < view_.columns; ++k) {
+        const auto code = static_cast<uint8_t>((codes[k] + offset) << (k % 8 < 4 ? 0 : 4));
+        line(panel, k / 8)[lane * 4 + k % 4] |= code;
+      }
+    }
+  }
+}
+
+void Matrix::set_scale(int64_t row, int64_t group, float scale) {
+  const int64_t at = (row / kPanelRows * view_.groups() + group) * kPanelRows + row % kPanelRows;
+  switch (view_.scale_type) {
+    case ScaleType::f32: scales_.as<float>()[at] = scale; break;
+    case ScaleType::bf16: scales_.as<uint16_t>()[at] = f32_to_bf16(scale); break;
+    case ScaleType::f16: scales_.as<uint16_t>()[at] = f32_to_f16(scale); break;
+  }
+}
+
+Element element_of(DType type) {
+  switch (type) {
+    case DType::f32: return Element::f32;
+    case DType::f16: return Element::f16;
+    case DType::bf16: return Element::bf16;
+    default: throw Error(ErrorCode::unsupported, "matrix", std::string(dtype_name(type)) + " is no plain weight type");
+  }
+}
+
+static float scale_of(const MatrixView& w, int64_t row, int64_t group) {
+  const int64_t at = (row / kPanelRows * w.groups() + group) * kPanelRows + row % kPanelRows;
+  if (w.scale_type == ScaleType::f32) return static_cast<const float*>(w.scales)[at];
+  const uint16_t bits = static_cast<const uint16_t*>(w.scales)[at];
+  return w.scale_type == ScaleType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+
+void read_row(const MatrixView& w, int64_t row, float* out) {
+  const uint8_t* panel = w.data + row / kPanelRows * w.panel_bytes();
+  const int64_t lane = row % kPanelRows;
+  const int offset = traits(w.element).offset;
+  for (int64_t k = 0; k < w.columns; ++k) {
+    const uint8_t* line = panel + k / traits(w.element).line_columns * kLineBytes;
+    const auto* halves = reinterpret_cast<const uint16_t*>(line);
+    switch (w.element) {
+      case Element::f32: out[k] = reinterpret_cast<const float*>(line)[lane]; break;
+      case Element::bf16: out[k] = bf16_to_f32(halves[lane * 2 + k % 2]); break;
+      case Element::f16: out[k] = f16_to_f32(halves[k % 2 * kPanelRows + lane]); break;
+      case Element::u8: out[k] = scale_of(w, row, k / w.group) * static_cast<float>(line[lane * 4 + k % 4] - offset); break;
+      case Element::u4: {
+        const int code = line[lane * 4 + k % 4] >> (k % 8 < 4 ? 0 : 4) & 15;
+        out[k] = scale_of(w, row, k / w.group) * static_cast<float>(code - offset);
+        break;
+      }
+    }
+  }
+}
+
+}  // namespace codecllm

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// What kernels see: plain data, no ownership, nothing but built-in types (this header is compiled for every ISA tier).
+//
+// A weight [rows, columns] is stored in panels of 16 rows, so that one vector lane is one row: a product needs no
+// horizontal sum, and one pass over the weights serves one activation row or many. A panel is a sequence of 64-byte
+// lines, each holding the next few columns of all 16 rows; within a line, by element type:
+//   f32   1 column   float    [16 rows]
+//   f16   2 columns  uint16   [2 columns][16 rows]
+//   bf16  2 columns  uint16   [16 rows][2 columns]
+//   u8    4 columns  uint8    [16 rows][4 columns]            code + 128
+//   u4    8 columns  uint8    [16 rows][4 bytes]              code + 8; byte j: low nibble column j, high nibble column j + 4
+// Rows and columns beyond the matrix are zero (for integers: any code; their scale or their activation is zero).
+#pragma once
+
+#include <stdint.h>
+
+// An inline function that the linker may share between tiers could be kept in its AVX-512 form and crash an older CPU;
+// so what this header defines is always inlined.
+#define CODECLLM_INLINE inline __attribute__((always_inline))
+
+namespace codecllm {
+
+constexpr int64_t kPanelRows = 16;
+constexpr int64_t kLineBytes = 64;
+// Activation rows are padded with zeros to a multiple of this, so that every line finds its columns.
+constexpr int64_t kColumnPadding = 8;
+
+enum class Element : uint8_t {
+#define ELEMENT(id, bits, line_columns, offset) id,
+#include "kernels/element.def"
+#undef ELEMENT
+};
+
+struct ElementTraits {
+  int bits;
+  int line_columns;  // columns in one 64-byte line
+  int offset;        // integers: what is added to a code to store it unsigned; 0 for floating point
+};
+
+constexpr ElementTraits kElementTraits[] = {
+#define ELEMENT(id, bits, line_columns, offset) {bits, line_columns, offset},
+#include "kernels/element.def"
+#undef ELEMENT
+};
+
+CODECLLM_INLINE constexpr const ElementTraits& traits(Element element) { return kElementTraits[static_cast<int>(element)]; }
+CODECLLM_INLINE constexpr bool is_integer(Element element) { return traits(element).offset != 0; }
+CODECLLM_INLINE constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+enum class ScaleType : uint8_t { f32, bf16, f16 };
+
+struct MatrixView {
+  Element element;
+  ScaleType scale_type;
+  int64_t rows, columns;
+  int64_t group;         // columns that share a scale; = columns for one scale per row; unused for floating point
+  const uint8_t* data;   // [panels][lines][64 bytes]
+  const void* scales;    // [panels][groups][16 rows], null for floating point
+
+  CODECLLM_INLINE int64_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
+  CODECLLM_INLINE int64_t groups() const { return (columns + group - 1) / group; }
+  CODECLLM_INLINE int64_t lines() const { return (columns + traits(element).line_columns - 1) / traits(element).line_columns; }
+  CODECLLM_INLINE int64_t panel_bytes() const { return lines() * kLineBytes; }
+};
+
+// Activation rows as 16-bit integers, x = scale * (256 * high + low) with high and low in [-128, 127]: exact to
+// 1/32512 of the row's largest value, which is closer than BF16 for all but values 128 times below it.
+struct IntActivations {
+  int64_t rows;
+  int64_t stride;           // bytes from row to row, 2 * padded columns
+  const uint8_t* codes;     // [rows, stride], byte order private to the tier that wrote them
+  const float* scale;       // [rows]
+  const int32_t* sums;      // [rows, groups, 2]: sums of high and of low over each group
+};
+
+// Largest row length of integer products: 255 * 128 * 65536 stays below 2^31.
+constexpr int64_t kMaxIntColumns = 65536;
+constexpr float kActivationLimit = 32512.0f;
+// A row whose largest value is below this counts as zero: its scale's reciprocal would overflow.
+constexpr float kSmallestActivation = 1e-30f;
+
+enum class KvType : uint8_t { f32, f16 };
+
+// Keys and values of one layer live in blocks of kKvBlock tokens. Within a block, for each KV head:
+//   keys   [kKvBlock / 16][head_dim][16 tokens]   one lane is one token
+//   values [kKvBlock][head_dim]
+// Kernels read values sixteen at a time, so both arrays end with 64 bytes of slack.
+constexpr int64_t kKvBlock = 64;
+constexpr int64_t kKvLanes = 16;
+
+struct KvView {
+  KvType type;
+  int64_t heads, head_dim;
+  uint8_t* keys;      // [blocks][heads][kKvBlock * head_dim]
+  uint8_t* values;    // [blocks][heads][kKvBlock * head_dim]
+
+  CODECLLM_INLINE int64_t element_bytes() const { return type == KvType::f32 ? 4 : 2; }
+  CODECLLM_INLINE int64_t head_bytes() const { return kKvBlock * head_dim * element_bytes(); }
+  CODECLLM_INLINE int64_t block_bytes() const { return heads * head_bytes(); }
+};
+
+// One query row against its sequence's cache.
+struct AttentionRow {
+  const float* query;      // [query heads of one KV head][head_dim], already rotated
+  float* out;              // same shape
+  int64_t query_heads;     // query heads that share the KV head
+  int64_t kv_head;
+  const int32_t* blocks;   // block indices of the sequence, in order
+  int64_t first, count;    // attends to cache slots [first, count)
+  float scale;             // usually 1 / sqrt(head_dim)
+  float* scores;           // scratch [query heads][round_up(count, kKvBlock)]
+};
+
+}  // namespace codecllm

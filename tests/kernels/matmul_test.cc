@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every tier against the reference: integer products bit for bit, floating point within what rounding allows.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "base/rng.h"
+#include "kernels/dispatch.h"
+#include "kernels/linear.h"
+#include "kernels/matrix.h"
+
+namespace codecllm {
+namespace {
+
+struct Shape {
+  int64_t rows, columns, batch;
+};
+
+const Shape kShapes[] = {{1, 1, 1},    {16, 64, 1},   {17, 33, 2},  {48, 172, 3},  {100, 96, 7},
+                         {64, 256, 1}, {33, 1000, 5}, {80, 513, 13}, {130, 2048, 6}};
+
+Matrix random_matrix(Element element, const Shape& shape, int64_t group, ScaleType scale_type, Rng& rng) {
+  Matrix w(element, shape.rows, shape.columns, group, scale_type);
+  for (int64_t panel = 0; panel < w.view().panels(); ++panel) {
+    std::vector<std::vector<float>> values;
+    std::vector<std::vector<int8_t>> codes;
+    const int64_t count = std::min(kPanelRows, shape.rows - panel * kPanelRows);
+    const int limit = element == Element::u4 ? 8 : 128;
+    for (int64_t i = 0; i < count; ++i) {
+      values.emplace_back();
+      codes.emplace_back();
+      for (int64_t k = 0; k < shape.columns; ++k) {
+        values.back().push_back(static_cast<float>(rng.normal()));
+        codes.back().push_back(static_cast<int8_t>(static_cast<int64_t>(rng.below(2 * limit)) - limit));
+      }
+    }
+    std::vector<const void*> float_rows;
+    std::vector<const int8_t*> code_rows;
+    for (auto& row : values) float_rows.push_back(row.data());
+    for (auto& row : codes) code_rows.push_back(row.data());
+    if (is_integer(element)) {
+      w.set_panel(panel, code_rows);
+    } else {
+      w.set_panel(panel, float_rows, DType::f32);
+    }
+  }
+  if (is_integer(element))
+    for (int64_t n = 0; n < shape.rows; ++n)
+      for (int64_t g = 0; g < w.view().groups(); ++g)
+        w.set_scale(n, g, static_cast<float>(rng.uniform() + 0.1) * (rng.below(8) == 0 ? -1.0f : 1.0f));
+  return w;
+}
+
+std::vector<float> random_rows(const Shape& shape, int64_t stride, Rng& rng) {
+  std::vector<float> x(shape.batch * stride, 0.0f);
+  for (int64_t m = 0; m < shape.batch; ++m)
+    for (int64_t k = 0; k < shape.columns; ++k) x[m * stride + k] = static_cast<float>(rng.normal() * (k % 37 == 0 ? 30 : 1));
+  return x;
+}
+
+std::vector<float> product(Isa isa, const Matrix& w, const std::vector<float>& x, int64_t stride, int64_t batch, int threads) {
+  ThreadPool pool(threads);
+  LinearScratch scratch;
+  std::vector<float> y(batch * w.rows(), -1.0f);
+  const LinearOut out = {&w.view(), y.data(), w.rows()};
+  linear(pool, kernels_for(isa), scratch, x.data(), stride, batch, {&out, 1});
+  return y;
+}
+
+class Tier : public ::testing::TestWithParam<Isa> {};
+
+TEST_P(Tier, IntegerProductsAreTheSameBits) {
+  Rng rng(1);
+  for (const Shape& shape : kShapes) {
+    for (Element element : {Element::u8, Element::u4}) {
+      for (int64_t group : {shape.columns, int64_t{32}, int64_t{128}}) {
+        if (group != shape.columns && (shape.columns <= group || shape.columns % group != 0)) continue;
+        for (ScaleType type : {ScaleType::f32, ScaleType::bf16, ScaleType::f16}) {
+          const Matrix w = random_matrix(element, shape, group, type, rng);
+          const int64_t stride = round_up(shape.columns, kColumnPadding);
+          const std::vector<float> x = random_rows(shape, stride, rng);
+          const auto expected = product(Isa::reference, w, x, stride, shape.batch, 1);
+          EXPECT_EQ(product(GetParam(), w, x, stride, shape.batch, 2), expected)
+              << shape.rows << "x" << shape.columns << " batch " << shape.batch << " group " << group;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Tier, IntegerProductsReachTheLargestSums) {
+  Rng rng(2);
+  const Shape shape = {16, kMaxIntColumns, 1};
+  Matrix w(Element::u8, shape.rows, shape.columns, shape.columns, ScaleType::f32);
+  std::vector<int8_t> low(shape.columns, -128), high(shape.columns, 127);
+  std::vector<const int8_t*> rows(16, low.data());
+  for (int i = 0; i < 8; ++i) rows[i] = high.data();
+  w.set_panel(0, rows);
+  for (int i = 0; i < 16; ++i) w.set_scale(i, 0, 1.0f);
+  for (float value : {1.0f, -1.0f}) {
+    const std::vector<float> x(shape.columns, value);
+    const auto expected = product(Isa::reference, w, x, shape.columns, 1, 1);
+    EXPECT_NEAR(expected[0], 127.0 * value * shape.columns, 1.0);
+    EXPECT_EQ(product(GetParam(), w, x, shape.columns, 1, 1), expected);
+  }
+}
+
+// The integer product differs from the real one only by the activations' rounding: at most half a step of 1/32512 of
+// the row's largest value for each weight.
+TEST_P(Tier, IntegerProductsAreCloseToRealOnes) {
+  Rng rng(3);
+  for (const Shape& shape : kShapes) {
+    const Matrix w = random_matrix(Element::u8, shape, shape.columns, ScaleType::f32, rng);
+    const int64_t stride = round_up(shape.columns, kColumnPadding);
+    const std::vector<float> x = random_rows(shape, stride, rng);
+    const auto y = product(GetParam(), w, x, stride, shape.batch, 1);
+    std::vector<float> row(shape.columns);
+    for (int64_t n = 0; n < shape.rows; ++n) {
+      read_row(w.view(), n, row.data());
+      for (int64_t m = 0; m < shape.batch; ++m) {
+        double exact = 0, weights = 0, largest = 0, magnitude = 0;
+        for (int64_t k = 0; k < shape.columns; ++k) {
+          const double v = x[m * stride + k];
+          exact += row[k] * v;
+          weights += std::fabs(row[k]);
+          magnitude += std::fabs(row[k] * v);
+          largest = std::max(largest, std::fabs(v));
+        }
+        EXPECT_NEAR(y[m * shape.rows + n], exact, 0.5 * largest / kActivationLimit * weights * 1.01 + magnitude * 0x1p-20);
+      }
+    }
+  }
+}
+
+TEST_P(Tier, FloatProductsAgreeWithinRounding) {
+  Rng rng(4);
+  for (const Shape& shape : kShapes) {
+    for (Element element : {Element::f32, Element::f16, Element::bf16}) {
+      const Matrix w = random_matrix(element, shape, shape.columns, ScaleType::f32, rng);
+      const int64_t stride = round_up(shape.columns, kColumnPadding);
+      const std::vector<float> x = random_rows(shape, stride, rng);
+      const auto expected = product(Isa::reference, w, x, stride, shape.batch, 1);
+      const auto got = product(GetParam(), w, x, stride, shape.batch, 2);
+      std::vector<float> row(shape.columns);
+      for (int64_t n = 0; n < shape.rows; ++n) {
+        read_row(w.view(), n, row.data());
+        for (int64_t m = 0; m < shape.batch; ++m) {
+          double magnitude = 0;
+          for (int64_t k = 0; k < shape.columns; ++k) magnitude += std::fabs(row[k] * x[m * stride + k]);
+          const double bound = magnitude * static_cast<double>(shape.columns / 2 + 2) * 0x1p-24;
+          EXPECT_NEAR(got[m * shape.rows + n], expected[m * shape.rows + n], bound);
+        }
+      }
+    }
+  }
+}
+
+// A row's product does not depend on its neighbours in the batch, nor on the number of threads.
+TEST_P(Tier, BatchAndThreadsDoNotChangeARow) {
+  Rng rng(5);
+  const Shape shape = {130, 300, 11};
+  for (Element element : {Element::f32, Element::f16, Element::bf16, Element::u8}) {
+    const Matrix w = random_matrix(element, shape, shape.columns, ScaleType::f32, rng);
+    const int64_t stride = round_up(shape.columns, kColumnPadding);
+    const std::vector<float> x = random_rows(shape, stride, rng);
+    const auto together = product(GetParam(), w, x, stride, shape.batch, 1);
+    EXPECT_EQ(product(GetParam(), w, x, stride, shape.batch, 4), together);
+    for (int64_t m = 0; m < shape.batch; ++m) {
+      const std::vector<float> one(x.begin() + m * stride, x.begin() + (m + 1) * stride);
+      const auto alone = product(GetParam(), w, one, stride, 1, 1);
+      EXPECT_EQ(alone, std::vector<float>(together.begin() + m * shape.rows, together.begin() + (m + 1) * shape.rows));
+    }
+  }
+}
+
+TEST_P(Tier, NotFiniteActivationsGiveNotFiniteProducts) {
+  Rng rng(6);
+  const Shape shape = {20, 48, 3};
+  const Matrix w = random_matrix(Element::u8, shape, shape.columns, ScaleType::f32, rng);
+  std::vector<float> x = random_rows(shape, shape.columns, rng);
+  x[5] = NAN;
+  x[2 * shape.columns + 47] = -INFINITY;
+  const auto y = product(GetParam(), w, x, shape.columns, shape.batch, 1);
+  for (int64_t n = 0; n < shape.rows; ++n) {
+    EXPECT_TRUE(std::isnan(y[n]));
+    EXPECT_TRUE(std::isfinite(y[shape.rows + n]));
+    EXPECT_TRUE(std::isnan(y[2 * shape.rows + n]));
+  }
+  const std::vector<float> nothing(shape.columns * 3, 0.0f);
+  for (float v : product(GetParam(), w, nothing, shape.columns, 3, 1)) EXPECT_EQ(v, 0.0f);
+}
+
+INSTANTIATE_TEST_SUITE_P(, Tier, ::testing::ValuesIn(available_isas()),
+                         [](const auto& tier) { return std::string(isa_name(tier.param)); });
+
+}  // namespace
+}  // namespace codecllm
