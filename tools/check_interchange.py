@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks that transformers reads a compressed-tensors checkpoint as it was meant.
+
+MODEL_DIR holds a checkpoint in the pack-quantized format (int weights of 1 to 8
+bits), ORIGINAL_DIR the model it was made from. Three models run on the same tokens,
+in float32 on the CPU:
+
+  loaded    MODEL_DIR as transformers and compressed-tensors load it
+  by hand   the original model with the weights dequantized here, from the bytes on disk
+  original  ORIGINAL_DIR as it is
+
+The check fails (exit status 1) when `loaded` and `by hand` differ by more than
+--tolerance in any logit, or when transformers misses or does not know a tensor.
+The distance to `original` is only reported: it is the loss of the quantization.
+
+Usage: check_interchange.py MODEL_DIR ORIGINAL_DIR [--prompt-ids ID ...]
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+import sys
+
+import numpy as np
+import torch
+import transformers
+from safetensors.torch import load_file
+
+PARTS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
+
+
+def read_tensors(folder):
+    """All tensors of a checkpoint, of one file or of several with an index."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    else:
+        files = ["model.safetensors"]
+    tensors = {}
+    for name in files:
+        tensors.update(load_file(folder / name))
+    return tensors
+
+
+def unpack(packed, bits, columns):
+    """The signed codes of int32 words [N, W] that hold each row as one string of bits,
+    least significant bit first; a code is stored with 2^(bits-1) added."""
+    stream = np.unpackbits(np.ascontiguousarray(packed.astype("<i4")).view(np.uint8),
+                           axis=1, bitorder="little")
+    fields = stream[:, :columns * bits].reshape(len(packed), columns, bits)
+    return (fields.astype(np.int32) << np.arange(bits)).sum(-1) - (1 << (bits - 1))
+
+
+def dequantize(parts):
+    rows, columns = (int(n) for n in parts["weight_shape"])
+    packed = parts["weight_packed"].numpy()
+    bits = 32 * packed.shape[1] // columns  # exact for 32 columns or more
+    codes = unpack(packed, bits, columns)
+    scale = parts["weight_scale"].float().numpy()
+    zero = np.zeros(scale.shape, np.int32)
+    if "weight_zero_point" in parts:  # packed along the other axis
+        zero = unpack(parts["weight_zero_point"].numpy().T, bits, rows).T
+    assert codes.shape == (rows, columns) and columns % scale.shape[1] == 0
+    group = columns // scale.shape[1]
+    weight = (codes - zero.repeat(group, 1)).astype(np.float32) * scale.repeat(group, 1)
+    return torch.from_numpy(weight), bits
+
+
+def rebuild_by_hand(folder, original_folder):
+    """The original model with every tensor taken from the quantized checkpoint."""
+    model = load(original_folder)
+    packed, parameters = {}, dict(model.named_parameters(remove_duplicate=False))
+    for name, tensor in read_tensors(folder).items():
+        module, _, part = name.rpartition(".")
+        if part in PARTS:
+            packed.setdefault(module, {})[part] = tensor
+        else:
+            parameters[name].data.copy_(tensor)
+    widths = collections.Counter()
+    for module, parts in packed.items():
+        weight, bits = dequantize(parts)
+        widths[bits] += 1
+        assert weight.shape == parameters[module + ".weight"].shape, module
+        model.get_submodule(module).weight = torch.nn.Parameter(weight)
+    print("packed weights:", ", ".join(f"{n} of {bits} bits" for bits, n in widths.items()))
+    return model
+
+
+def load(folder):
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def load_quantized(folder, problems):
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        if info.get(kind):
+            problems.append(f"{kind}: {info[kind]}")
+    return model.eval()
+
+
+def logits(model, ids):
+    with torch.no_grad():
+        return model(ids[None], use_cache=False).logits[0].double()
+
+
+def compare(title, a, b):
+    """Prints how far b is from a; gives the largest difference of a logit."""
+    p, q = a.log_softmax(-1), b.log_softmax(-1)
+    divergence = float((p.exp() * (p - q)).sum(-1).mean())
+    difference = float((a - b).abs().max())
+    agree = float((a.argmax(-1) == b.argmax(-1)).double().mean())
+    print(f"{title:22} max difference {difference:.3e}  KL {divergence:.3e}  "
+          f"same first choice {agree:.1%}")
+    return difference
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model_dir", type=pathlib.Path)
+    parser.add_argument("original_dir", type=pathlib.Path)
+    parser.add_argument("--prompt-ids", type=int, nargs="+", help="tokens to run on")
+    parser.add_argument("--tolerance", type=float, default=1e-3)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
+
+    problems = []
+    original = load(args.original_dir)
+    ids = args.prompt_ids or np.random.default_rng(1).integers(3, original.config.vocab_size, 32)
+    ids = torch.as_tensor(ids)
+    expected = logits(original, ids)
+    by_hand = logits(rebuild_by_hand(args.model_dir, args.original_dir), ids)
+    loaded = logits(load_quantized(args.model_dir, problems), ids)
+
+    compare("original / by hand", expected, by_hand)
+    compare("original / loaded", expected, loaded)
+    difference = compare("by hand / loaded", by_hand, loaded)
+    if not difference <= args.tolerance:  # also true for nan
+        problems.append(f"logits differ by {difference:.3e} > {args.tolerance:g}")
+    for problem in problems:
+        print("FAILED:", problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
