@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Qwen2 and 2.5: Llama with biases on q, k and v. Qwen3: none, but a norm over each head of q and k.
+#include "model/arch/family.h"
+
+namespace codecllm::family {
+
+static ModelSpec qwen(const Json& config, const std::string& file) {
+  ModelSpec spec = llama(config, file);
+  if (json_or<bool>(config, "use_sliding_window", false, file)) {
+    spec.sliding_window = json_or<int64_t>(config, "sliding_window", 4096, file);
+    spec.first_window_layer = json_or<int64_t>(config, "max_window_layers", spec.layers, file);
+  }
+  return spec;
+}
+
+ModelSpec qwen2(const Json& config, const std::string& file) {
+  ModelSpec spec = qwen(config, file);
+  spec.qkv_bias = true;
+  spec.o_bias = false;
+  return spec;
+}
+
+ModelSpec qwen3(const Json& config, const std::string& file) {
+  ModelSpec spec = qwen(config, file);
+  spec.head_dim = json_or<int64_t>(config, "head_dim", 128, file);
+  spec.rope.rotary = spec.head_dim;
+  spec.qk_norm = true;
+  return spec;
+}
+
+}  // namespace codecllm::family

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+#include <map>
+
+#include "format/float16.h"
+#include "io/packed_tensors.h"
+#include "io/quant_config.h"
+#include "model/weights.h"
+
+namespace codecllm {
+
+namespace {
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (int64_t n : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
+  return text + "]";
+}
+
+class Loader {
+ public:
+  Loader(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const Progress& progress)
+      : pool_(context.impl().pool),
+        checkpoint_(checkpoint),
+        spec_(spec),
+        config_(QuantConfig::read(checkpoint.config(), checkpoint.config_path())),
+        progress_(progress) {}
+
+  ModelWeights load() {
+    ModelWeights weights;
+    weights.embedding = load_plain(spec_.embedding, spec_.vocab, spec_.hidden);
+    for (int64_t layer = 0; layer < spec_.layers; ++layer) {
+      report(layer);
+      weights.blocks.push_back(load_block(layer));
+    }
+    report(spec_.layers);
+    weights.final_norm = load_vector(spec_.final_norm + ".weight", spec_.hidden);
+    if (!spec_.tied_head) weights.lm_head = load_matrix(spec_.lm_head, spec_.vocab, spec_.hidden);
+    return weights;
+  }
+
+  // The scheme of most linear layers.
+  std::string common_scheme() const {
+    std::string best = "none";
+    int most = 0;
+    for (const auto& [name, count] : scheme_count_)
+      if (count > most) best = name, most = count;
+    return best;
+  }
+
+ private:
+  void report(int64_t layer) const {
+    if (progress_ && !progress_(static_cast<double>(layer) / static_cast<double>(spec_.layers), "loading"))
+      throw Error(ErrorCode::interrupted, "load", "interrupted", {.file = checkpoint_.directory()});
+  }
+
+  BlockWeights load_block(int64_t layer) {
+    const BlockNames names = spec_.block(layer);
+    const int64_t q_size = spec_.heads * spec_.head_dim, kv_size = spec_.kv_heads * spec_.head_dim;
+    BlockWeights block;
+    block.input_norm = load_vector(names.input_norm + ".weight", spec_.hidden);
+    block.mlp_norm = load_vector(names.mlp_norm + ".weight", spec_.hidden);
+    if (spec_.qk_norm) {
+      block.q_norm = load_vector(names.q_norm + ".weight", spec_.head_dim);
+      block.k_norm = load_vector(names.k_norm + ".weight", spec_.head_dim);
+    }
+    block.q = load_linear(names.q, q_size, spec_.hidden, spec_.qkv_bias);
+    block.k = load_linear(names.k, kv_size, spec_.hidden, spec_.qkv_bias);
+    block.v = load_linear(names.v, kv_size, spec_.hidden, spec_.qkv_bias);
+    block.o = load_linear(names.o, spec_.hidden, q_size, spec_.o_bias);
+    block.gate = load_linear(names.gate, spec_.intermediate, spec_.hidden, spec_.mlp_bias);
+    block.up = load_linear(names.up, spec_.intermediate, spec_.hidden, spec_.mlp_bias);
+    block.down = load_linear(names.down, spec_.hidden, spec_.intermediate, spec_.mlp_bias);
+    return block;
+  }
+
+  Linear load_linear(const std::string& module, int64_t rows, int64_t columns, bool bias) {
+    return {load_matrix(module, rows, columns),
+            bias ? load_vector(module + ".bias", rows) : std::vector<float>()};
+  }
+
+  Matrix load_matrix(const std::string& module, int64_t rows, int64_t columns) {
+    const QuantGroup* group = config_.group_for(module);
+    // A name may match and yet be stored plain, as a tied lm_head or a layer that was left out by hand.
+    if (group == nullptr || checkpoint_.find(module + ".weight_packed") == nullptr)
+      return load_plain(module, rows, columns);
+    ++scheme_count_[group->scheme.name];
+    return load_packed(module, rows, columns, *group);
+  }
+
+  const TensorInfo& need(const std::string& name, const std::vector<int64_t>& shape) const {
+    const TensorInfo& tensor = checkpoint_.need(name);
+    if (tensor.shape != shape)
+      throw Error(ErrorCode::bad_input, "load",
+                  "shape " + shape_text(tensor.shape) + ", expected " + shape_text(shape) + " by config.json",
+                  {.file = checkpoint_.file_of(tensor), .tensor = name});
+    if (!is_plain_float(tensor.dtype))
+      throw Error(ErrorCode::unsupported, "load",
+                  "type " + std::string(dtype_name(tensor.dtype)) + ", expected F32, BF16 or F16",
+                  {.file = checkpoint_.file_of(tensor), .tensor = name});
+    return tensor;
+  }
+
+  std::vector<float> load_vector(const std::string& name, int64_t n) const {
+    const TensorInfo& tensor = need(name, {n});
+    return read_floats(tensor.data.data(), tensor.dtype, n);
+  }
+
+  static std::vector<float> read_floats(const std::byte* data, DType type, int64_t n) {
+    std::vector<float> values(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) {
+      uint16_t bits = 0;
+      if (type == DType::f32) {
+        std::memcpy(&values[i], data + i * 4, 4);
+      } else {
+        std::memcpy(&bits, data + i * 2, 2);
+        values[i] = type == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+      }
+    }
+    return values;
+  }
+
+  Matrix load_plain(const std::string& module, int64_t rows, int64_t columns) {
+    const TensorInfo& tensor = need(module + ".weight", {rows, columns});
+    ++scheme_count_[tensor.dtype == DType::f32 ? "f32" : tensor.dtype == DType::f16 ? "f16" : "bf16"];
+    Matrix matrix(element_of(tensor.dtype), rows, columns, columns, ScaleType::f32);
+    const int64_t row_bytes = columns * dtype_bits(tensor.dtype) / 8;
+    for_panels(matrix, [&](int64_t panel, int64_t first, int64_t count) {
+      const void* source[kPanelRows];
+      for (int64_t i = 0; i < count; ++i) source[i] = tensor.data.data() + (first + i) * row_bytes;
+      matrix.set_panel(panel, Matrix::FloatRows(source, static_cast<size_t>(count)), tensor.dtype);
+    });
+    checkpoint_.release(tensor);
+    return matrix;
+  }
+
+  Matrix load_packed(const std::string& module, int64_t rows, int64_t columns, const QuantGroup& group) {
+    const QuantArgs& args = *group.scheme.weights;
+    const PackedTensors packed = packed_tensors(checkpoint_, module, args, group.group_order);
+    const ErrorPlace place = {.file = checkpoint_.file_of(*packed.codes), .tensor = packed.codes->name};
+    if (packed.rows != rows || packed.columns != columns)
+      throw Error(ErrorCode::bad_input, "load",
+                  "shape " + shape_text({packed.rows, packed.columns}) + ", expected " + shape_text({rows, columns}) +
+                      " by config.json", place);
+    if (packed.zero_points != nullptr || packed.group_of_column != nullptr || args.type != NumberType::integer ||
+        args.strategy == Strategy::block)
+      throw Error(ErrorCode::unsupported, "load", "zero points, activation order and blocks are not in this version",
+                  place);
+    const ScaleType scale_type = packed.scales->dtype == DType::f32    ? ScaleType::f32
+                                 : packed.scales->dtype == DType::bf16 ? ScaleType::bf16
+                                                                       : ScaleType::f16;
+    const int64_t group_size = args.strategy == Strategy::group ? args.group_size : columns;
+    Matrix matrix(args.num_bits <= 4 ? Element::u4 : Element::u8, rows, columns, group_size, scale_type);
+    const int64_t groups = matrix.view().groups(), row_bytes = packed.codes->shape[1] * 4;
+    const int64_t scale_step = args.strategy == Strategy::tensor ? 0 : groups;
+    const std::vector<float> scales =
+        read_floats(packed.scales->data.data(), packed.scales->dtype, packed.scales->elements());
+    for_panels(matrix, [&](int64_t panel, int64_t first, int64_t count) {
+      std::vector<int8_t> codes(static_cast<size_t>(count * columns));
+      const int8_t* source[kPanelRows];
+      for (int64_t i = 0; i < count; ++i) {
+        int8_t* row = codes.data() + i * columns;
+        unpack_row(packed.codes->data.data() + (first + i) * row_bytes, 0, static_cast<size_t>(columns), args.num_bits,
+                   packed.packing, row);
+        source[i] = row;
+        for (int64_t g = 0; g < groups; ++g) matrix.set_scale(first + i, g, scales[(first + i) * scale_step + g]);
+      }
+      matrix.set_panel(panel, Matrix::CodeRows(source, static_cast<size_t>(count)));
+    });
+    checkpoint_.release(*packed.codes);
+    return matrix;
+  }
+
+  // body(panel, first row, rows)
+  template <class Body>
+  void for_panels(const Matrix& matrix, const Body& body) {
+    pool_.parallel_for(static_cast<size_t>(matrix.view().panels()), 4, [&](size_t begin, size_t end, int) {
+      for (auto panel = static_cast<int64_t>(begin); panel < static_cast<int64_t>(end); ++panel) {
+        const int64_t first = panel * kPanelRows;
+        body(panel, first, std::min(kPanelRows, matrix.rows() - first));
+      }
+    });
+  }
+
+  ThreadPool& pool_;
+  const Checkpoint& checkpoint_;
+  const ModelSpec& spec_;
+  const QuantConfig config_;
+  const Progress& progress_;
+  std::map<std::string, int> scheme_count_;
+};
+
+}  // namespace
+
+DecoderModel load_model(const Context& context, const std::string& directory, const Progress& progress) {
+  const Checkpoint checkpoint(directory);
+  ModelSpec spec = read_spec(checkpoint);
+  Loader loader(context, checkpoint, spec, progress);
+  ModelWeights weights = loader.load();
+  return {&context, std::move(spec), std::move(weights), loader.common_scheme()};
+}
+
+}  // namespace codecllm

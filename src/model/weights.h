@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model's weights in the kernels' order.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/context.h"
+#include "io/checkpoint.h"
+#include "kernels/matrix.h"
+#include "model/spec.h"
+
+namespace codecllm {
+
+struct Linear {
+  Matrix weight;            // [out, in]
+  std::vector<float> bias;  // [out] or empty
+};
+
+struct BlockWeights {
+  std::vector<float> input_norm, mlp_norm;  // [hidden]
+  std::vector<float> q_norm, k_norm;        // [head_dim], with ModelSpec::qk_norm
+  Linear q, k, v, o, gate, up, down;
+};
+
+struct ModelWeights {
+  Matrix embedding;  // [vocab, hidden]; also the head when tied
+  std::vector<BlockWeights> blocks;
+  std::vector<float> final_norm;  // [hidden]
+  Matrix lm_head;                 // [vocab, hidden], empty when tied
+
+  const Matrix& head() const { return lm_head.rows() == 0 ? embedding : lm_head; }
+  size_t bytes() const;
+};
+
+// A loaded model is immutable and may be used by any number of threads, each with a Forward of its own.
+struct DecoderModel {
+  const Context* context;
+  ModelSpec spec;
+  ModelWeights weights;
+  std::string scheme;  // what most linear layers have: a preset's name, or an element type's
+
+  // What one decode step reads: every matrix once, one row of an untied embedding.
+  size_t read_bytes_per_token() const;
+};
+
+// Loads every tensor that the model's spec names, checks its shape against config.json, and lays it out for the
+// kernels. Weights keep their file's type. Throws Error that names the tensor and file.
+DecoderModel load_model(const Context& context, const std::string& directory, const Progress& progress = {});
+
+// config.json and, where it exists, generation_config.json of a checkpoint.
+ModelSpec read_spec(const Checkpoint& checkpoint);
+
+}  // namespace codecllm
