@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention of every tier against the definition in double precision.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/attention_case.h"
+
+namespace codecllm {
+namespace {
+
+constexpr double kUnit = 0x1p-24;
+
+struct Exact {
+  std::vector<double> out, bound;
+};
+
+// relative: what each key and value may be off by before the kernel's own rounding (0: it reads these very
+// numbers). A score is a sum of head_dim products, then two more roundings and one for the difference from
+// the largest; weights take the exponential's error (2 units in the last place), their sum count / 16 steps,
+// the mix count steps, and a weight's relative error counts twice, once in the sum that divides it.
+Exact exact(const Cache& cache, const Call& call, double relative) {
+  Exact result;
+  const auto head_dim = static_cast<size_t>(cache.view().head_dim);
+  const auto count = static_cast<double>(call.count);
+  for (int64_t h = 0; h < call.heads; ++h) {
+    std::vector<double> weights(call.count, 0.0);
+    double largest = -INFINITY, magnitude = 0, total = 0;
+    for (int64_t t = call.first; t < call.count; ++t) {
+      double sum = 0, size = 0;
+      for (size_t d = 0; d < head_dim; ++d) {
+        const double term = static_cast<double>(call.query[h * head_dim + d]) *
+                            cache.keys[t][call.kv_head * head_dim + d] * call.scale;
+        sum += term;
+        size += std::fabs(term);
+      }
+      weights[t] = sum;
+      largest = std::max(largest, sum);
+      magnitude = std::max(magnitude, size);
+    }
+    for (int64_t t = call.first; t < call.count; ++t) total += weights[t] = std::exp(weights[t] - largest);
+    const double score_error = magnitude * (relative + (static_cast<double>(head_dim) + 4) * kUnit);
+    const double weight_error = std::expm1(2 * (score_error + 4 * kUnit)) + relative;
+    for (size_t d = 0; d < head_dim; ++d) {
+      double sum = 0, size = 0, top = 0;
+      for (int64_t t = call.first; t < call.count; ++t) {
+        const double v = cache.values[t][call.kv_head * head_dim + d];
+        sum += weights[t] * v;
+        size += weights[t] * std::fabs(v);
+        top = std::max(top, std::fabs(v));
+      }
+      result.out.push_back(sum / total);
+      result.bound.push_back(size / total * (weight_error + (count + count / 16 + 10) * kUnit) +
+                             count * top * 0x1p-126);
+    }
+  }
+  return result;
+}
+
+void expect_near(const std::vector<float>& got, const Exact& expected, const std::string& what) {
+  ASSERT_EQ(got.size(), expected.out.size());
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_NEAR(got[i], expected.out[i], expected.bound[i]) << what << " at " << i;
+}
+
+class Attention : public ::testing::TestWithParam<Isa> {};
+
+TEST_P(Attention, EveryShapeIsWithinRounding) {
+  Rng rng(21);
+  for (KvType type : {KvType::f32, KvType::f16}) {
+    for (int64_t head_dim : {16, 20, 64, 80, 128}) {
+      const Cache cache(type, head_dim, 200, rng);
+      for (int64_t heads : {1, 2, 3, 4, 7}) {
+        for (int64_t count : {1, 15, 17, 64, 65, 130, 200}) {
+          for (int64_t first : {int64_t{0}, count / 2, std::max<int64_t>(0, count - 8)}) {
+            const Call call = random_call(heads, head_dim, first, count, rng);
+            expect_near(attend(GetParam(), cache, call), exact(cache, call, 0),
+                        std::to_string(head_dim) + " x " + std::to_string(heads) + " [" +
+                            std::to_string(first) + ", " + std::to_string(count) + ")");
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Attention, EveryCountIsWithinRounding) {
+  Rng rng(22);
+  const Cache cache(KvType::f32, 20, 200, rng);
+  for (int64_t count = 1; count <= 200; ++count) {
+    const Call call = random_call(3, 20, static_cast<int64_t>(rng.below(count)), count, rng);
+    expect_near(attend(GetParam(), cache, call), exact(cache, call, 0), std::to_string(count));
+  }
+}
+
+// A cache in F16 against the keys and values that were put in: each is off by at most 2^-11 of itself.
+TEST_P(Attention, HalfPrecisionCostsWhatItsRoundingAllows) {
+  Rng rng(23);
+  Rng again = rng;
+  const Cache half(KvType::f16, 64, 150, rng), whole(KvType::f32, 64, 150, again);
+  const Call call = random_call(4, 64, 0, 150, rng);
+  const Exact expected = exact(whole, call, 0x1p-11);
+  const auto got = attend(GetParam(), half, call);
+  expect_near(got, expected, "f16 cache");
+  EXPECT_NE(got, attend(GetParam(), whole, call));
+}
+
+INSTANTIATE_TEST_SUITE_P(, Attention, ::testing::ValuesIn(available_isas()),
+                         [](const auto& tier) { return std::string(isa_name(tier.param)); });
+
+}  // namespace
+}  // namespace codecllm
