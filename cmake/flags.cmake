@@ -6,8 +6,8 @@ target_compile_options(codecllm_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-vir
   -ffp-contract=off)
 # g++ 12 reports -Wrestrict inside std::string's operator+ (GCC bug 105651).
 target_compile_options(codecllm_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
-if(CMAKE_CROSSCOMPILING)  # the same bug under another name
-  target_compile_options(codecllm_flags INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow>)
+if(CMAKE_CROSSCOMPILING)  # the same bug under other names
+  target_compile_options(codecllm_flags INTERFACE "$<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow;-Wno-array-bounds>")
 endif()
 if(CODECLLM_SANITIZE)
   target_compile_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE} -fno-omit-frame-pointer -O1
