@@ -61,6 +61,8 @@ class StrictBuilder : public nlohmann::detail::json_sax_dom_parser<Json> {
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& file, int max_depth) {
+  // The library takes a NUL byte for the end of the text and would not look at what follows it.
+  if (text.find('\0') != std::string_view::npos) fail("not valid JSON: it holds a NUL byte", file);
   Json root;
   StrictBuilder builder(root, max_depth, file);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) fail("not valid JSON", file);

@@ -178,8 +178,8 @@ const std::string& Checkpoint::file_of(const TensorInfo& tensor) const {
   return files_[place_of(tensor.name).file].file().path();
 }
 
-void Checkpoint::release(const TensorInfo& tensor) const {
-  files_[place_of(tensor.name).file].file().release(tensor.data);
+void Checkpoint::release(const TensorInfo& tensor, std::span<const std::byte> part) const {
+  files_[place_of(tensor.name).file].file().release(part);
 }
 
 }  // namespace codecllm

@@ -26,7 +26,9 @@ class Checkpoint {
   const TensorInfo& need(std::string_view name) const;  // throws Error(bad_input)
 
   const std::string& file_of(const TensorInfo& tensor) const;  // path
-  void release(const TensorInfo& tensor) const;                // its pages may leave memory
+  // Pages of a tensor, or of a part of its data, may leave memory.
+  void release(const TensorInfo& tensor) const { release(tensor, tensor.data); }
+  void release(const TensorInfo& tensor, std::span<const std::byte> part) const;
   uint64_t total_bytes() const { return total_bytes_; }        // data of all tensors
 
  private:

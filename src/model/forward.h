@@ -40,6 +40,8 @@ class Forward {
   // Runs the rows through all layers. Returns logits [rows with .logits, vocab], valid until the next call.
   std::span<const float> run(std::span<const BatchRow> rows, const Tap& tap = {});
 
+  const DecoderModel& model() const { return model_; }
+
   // Bytes of scratch in use now.
   size_t scratch_bytes() const;
 

@@ -3,7 +3,7 @@
 #include <map>
 
 #include "format/float16.h"
-#include "io/packed_tensors.h"
+#include "io/packed_reader.h"
 #include "io/quant_config.h"
 #include "model/weights.h"
 
@@ -146,24 +146,18 @@ class Loader {
         args.strategy == Strategy::block)
       throw Error(ErrorCode::unsupported, "load", "zero points, activation order and blocks are not in this version",
                   place);
-    const ScaleType scale_type = packed.scales->dtype == DType::f32    ? ScaleType::f32
-                                 : packed.scales->dtype == DType::bf16 ? ScaleType::bf16
-                                                                       : ScaleType::f16;
-    const int64_t group_size = args.strategy == Strategy::group ? args.group_size : columns;
-    Matrix matrix(args.num_bits <= 4 ? Element::u4 : Element::u8, rows, columns, group_size, scale_type);
-    const int64_t groups = matrix.view().groups(), row_bytes = packed.codes->shape[1] * 4;
-    const int64_t scale_step = args.strategy == Strategy::tensor ? 0 : groups;
-    const std::vector<float> scales =
-        read_floats(packed.scales->data.data(), packed.scales->dtype, packed.scales->elements());
+    const PackedReader reader(packed, args);
+    const ScaleType scale_type = reader.scale_type() == DType::f32    ? ScaleType::f32
+                                 : reader.scale_type() == DType::bf16 ? ScaleType::bf16
+                                                                      : ScaleType::f16;
+    Matrix matrix(args.num_bits <= 4 ? Element::u4 : Element::u8, rows, columns, reader.group(), scale_type);
     for_panels(matrix, [&](int64_t panel, int64_t first, int64_t count) {
       std::vector<int8_t> codes(static_cast<size_t>(count * columns));
       const int8_t* source[kPanelRows];
       for (int64_t i = 0; i < count; ++i) {
-        int8_t* row = codes.data() + i * columns;
-        unpack_row(packed.codes->data.data() + (first + i) * row_bytes, 0, static_cast<size_t>(columns), args.num_bits,
-                   packed.packing, row);
-        source[i] = row;
-        for (int64_t g = 0; g < groups; ++g) matrix.set_scale(first + i, g, scales[(first + i) * scale_step + g]);
+        source[i] = codes.data() + i * columns;
+        reader.codes(first + i, codes.data() + i * columns);
+        for (int64_t g = 0; g < reader.groups(); ++g) matrix.set_scale(first + i, g, reader.scale(first + i, g));
       }
       matrix.set_panel(panel, Matrix::CodeRows(source, static_cast<size_t>(count)));
     });

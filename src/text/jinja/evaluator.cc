@@ -9,7 +9,9 @@ namespace codecllm::jinja {
 
 Evaluator::~Evaluator() {
   for (const auto& space : namespaces_) space->items.clear();
+  // One by one, too: a chain of scopes can be longer than the stack is deep.
   for (const auto& scope : macro_scopes_) scope->names.items.clear();
+  for (const auto& scope : macro_scopes_) scope->parent.reset();
 }
 
 std::string Evaluator::run(const Node& root, Dict variables) {
@@ -92,7 +94,7 @@ Value Evaluator::evaluate_name(const std::string& name) {
       }
       for (const auto& [key, value] : arguments.named) space.set(key, value);
       Value value(std::move(space));
-      charge(sizeof(Dict) + 64);
+      charge(256 + value.cost());
       namespaces_.push_back(value.dict_pointer());
       return value;
     }};
@@ -177,6 +179,7 @@ Value Evaluator::apply_filters(const Node* filters, Value object) {
 }
 
 Value Evaluator::make_macro(const Node& node) {
+  charge(2048);  // about what a scope holds
   macro_scopes_.push_back(scope_);
   return Function{[this, &node, scope = std::weak_ptr<Scope>(scope_)](Runtime&, const Arguments& arguments) {
     return call_macro(node, scope.lock(), arguments);

@@ -119,7 +119,7 @@ Value loop_value(const std::vector<Value>& items, size_t index,
                  std::shared_ptr<std::optional<std::string>> last) {
   const auto i = static_cast<int64_t>(index), size = static_cast<int64_t>(items.size());
   Dict loop;
-  loop.is_namespace = true;  // its items are not for looping, and its depth does not count
+  loop.is_namespace = loop.is_loop = true;
   loop.items = {{"index", i + 1},
                 {"index0", i},
                 {"revindex", size - i},
@@ -153,7 +153,9 @@ Evaluator::Flow Evaluator::execute_loop_body(const Node& node, const std::vector
 
 void Evaluator::execute_set_member(const Node& node) {
   const Value space = evaluate_name(node.names[0]);
-  if (!space.is_dict() || !space.dict().is_namespace) fail("'" + node.names[0] + "' is not a namespace");
+  if (!space.is_dict() || !space.dict().is_namespace || space.dict().is_loop) {
+    fail("'" + node.names[0] + "' is not a namespace");
+  }
   Value value = evaluate(*node.kids[0]);
   step(1 + space.dict().items.size() / 8);
   space.dict_pointer()->set(node.names[1], std::move(value));

@@ -130,10 +130,15 @@ int64_t Runtime::need_integer(const Value& value, const char* who) const {
 
 // A method as a value: it remembers its object.
 static Value bind(FilterFunction method, const Value& object) {
-  return Function{[method, object](Runtime& runtime, const Arguments& arguments) {
+  const auto call = [method, object](Runtime& runtime, const Arguments& arguments) {
     runtime.step(1 + object.cost() / 64);
     return method(runtime, object, arguments);
-  }};
+  };
+  return Function{call, object.depth() + 1};
+}
+
+static Value no_attribute(const Value& object, const std::string& name) {
+  return Undefined{std::string("a ") + object.type_name() + " has no attribute '" + name.substr(0, 80) + "'"};
 }
 
 static const Value* member_of(const Value& object, const Value& index) {
@@ -147,7 +152,7 @@ Value Runtime::attribute(const Value& object, const std::string& name) {
     step(1 + object.dict().items.size() / 8);
     if (const Value* found = object.dict().find(name)) return *found;
   }
-  return Undefined{std::string("a ") + object.type_name() + " has no attribute '" + name + "'"};
+  return no_attribute(object, name);
 }
 
 Value Runtime::subscript(const Value& object, const Value& index) {
@@ -166,7 +171,7 @@ Value Runtime::subscript(const Value& object, const Value& index) {
   }
   if (index.is_string()) {
     if (const FilterFunction method = find_method(object, index.string())) return bind(method, object);
-    return Undefined{std::string("a ") + object.type_name() + " has no attribute '" + index.string() + "'"};
+    return no_attribute(object, index.string());
   }
   return Undefined{std::string("a ") + object.type_name() + " has no such element"};
 }

@@ -56,16 +56,18 @@ Value::Value(List list) {
 }
 
 Value::Value(Dict dict) {
-  // Nobody walks into a namespace, and the evaluator takes them apart one by one.
-  if (!dict.is_namespace) {
-    int deepest = 0;
-    for (const auto& [key, value] : dict.items) {
-      deepest = std::max(deepest, value.depth());
-      weight_ = std::min(max_weight, weight_ + key.size() + value.weight() + 4);
-    }
-    depth_ = checked_depth(deepest + 1);
+  int deepest = 0;
+  for (const auto& [key, value] : dict.items) {
+    deepest = std::max(deepest, value.depth());
+    if (!dict.is_namespace) weight_ = std::min(max_weight, weight_ + key.size() + value.weight() + 4);
   }
+  // A namespace may come to hold itself: it has no depth, and the evaluator takes them apart one by one.
+  if (!dict.is_namespace || dict.is_loop) depth_ = checked_depth(deepest + 1);
   data_ = std::make_shared<Dict>(std::move(dict));
+}
+
+Value::Value(Function function) : depth_(checked_depth(function.depth)) {
+  data_ = std::make_shared<const Function>(std::move(function));
 }
 
 Value Value::from_json(const OrderedJson& json) {

@@ -32,7 +32,8 @@ struct List {
 // Keys are strings, in the order they were put.
 struct Dict {
   std::vector<std::pair<std::string, Value>> items;
-  bool is_namespace = false;
+  bool is_namespace = false;  // or a loop: nobody walks into these
+  bool is_loop = false;       // holds values of its own, which cannot be set
 
   const Value* find(std::string_view key) const;
   void set(std::string_view key, Value value);
@@ -48,6 +49,7 @@ struct Arguments {
 
 struct Function {
   std::function<Value(Runtime&, const Arguments&)> call;
+  int depth = 0;  // one more than that of the values it keeps
 };
 
 class Value {
@@ -62,7 +64,7 @@ class Value {
   Value(const char* text) : Value(std::string(text)) {}
   Value(List list);
   Value(Dict dict);  // a namespace stays the same one in every copy of this value
-  Value(Function function) : data_(std::make_shared<const Function>(std::move(function))) {}
+  Value(Function function);
   static Value from_json(const OrderedJson& json);
 
   bool is_undefined() const { return std::holds_alternative<Undefined>(data_); }

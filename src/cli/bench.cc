@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "cli/bench_worker.h"
+#include "format/scheme.h"
+#include "gen/machine.h"
+
+namespace codecllm::cli {
+
+namespace {
+
+struct Arguments {
+  std::vector<std::string> models, schemes;
+  std::string shape;
+  int rounds = 5;
+  MeasureOptions measure;
+};
+
+struct Run {
+  BenchTarget target;
+  BenchWorker worker;
+  Json info = {};
+  std::vector<double> prefill = {}, decode = {};
+  std::map<std::string, std::vector<double>> batch = {};
+  double peak_rss = 0;
+};
+
+struct Spread {
+  double middle, low, high;
+};
+
+Spread spread_of(const std::vector<double>& values) {
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  return {median(values), *low, *high};
+}
+
+std::vector<BenchTarget> targets_of(const Arguments& a) {
+  std::vector<BenchTarget> targets;
+  for (const std::string& model : a.models) targets.push_back({model, model, "", ""});
+  if (a.shape.empty() && targets.empty())
+    throw Error(ErrorCode::bad_call, "bench", "give model directories, or --shape with one or more --scheme");
+  if (a.shape.empty() != a.schemes.empty())
+    throw Error(ErrorCode::bad_call, "bench", "--shape and --scheme go together");
+  for (const std::string& scheme : a.schemes) targets.push_back({scheme_preset(scheme).name, "", a.shape, scheme});
+  return targets;
+}
+
+// One round of every run in turn, with the machine probed before and after.
+void measure_round(BenchWorker& machine, std::vector<Run>& runs, std::vector<Json>& machines) {
+  machines.push_back(machine.ask("round"));
+  for (Run& run : runs) {
+    const Json m = run.worker.ask("round");
+    run.prefill.push_back(m.at("prefill_tok_s"));
+    run.decode.push_back(m.at("decode_tok_s"));
+    for (const auto& [count, rate] : m.at("batch").items()) run.batch[count].push_back(rate);
+    run.peak_rss = m.at("peak_rss_bytes");
+  }
+  machines.push_back(machine.ask("round"));
+}
+
+double machine_median(const std::vector<Json>& machines, const char* key) {
+  std::vector<double> values;
+  for (const Json& m : machines) values.push_back(m.at(key));
+  return median(values);
+}
+
+OrderedJson run_json(const Run& run, double read_bytes_s) {
+  const Spread decode = spread_of(run.decode), prefill = spread_of(run.prefill);
+  const double read = run.info.at("read_bytes_per_token");
+  OrderedJson out = {{"name", run.target.name}, {"compute", "a16"}, {"prefill_tok_s", prefill.middle}, {"decode_tok_s", decode.middle}};
+  out["batch"] = {{"1", decode.middle}};
+  for (const auto& [count, rates] : run.batch) out["batch"][count] = median(rates);
+  out["weight_bytes"] = run.info.at("weight_bytes").get<uint64_t>();
+  out["bits_per_weight"] = run.info.at("bits_per_weight").get<double>();
+  out["read_bytes_per_token"] = run.info.at("read_bytes_per_token").get<uint64_t>();
+  out["bandwidth_fraction"] = read * decode.middle / read_bytes_s;
+  out["kv_bytes"] = run.info.at("kv_bytes").get<uint64_t>();
+  out["peak_rss_bytes"] = run.peak_rss;
+  out["load_s"] = run.info.at("load_s").get<double>();
+  out["spread"] = {{"decode", {decode.low, decode.high}}, {"prefill", {prefill.low, prefill.high}}};
+  return out;
+}
+
+void print(const OrderedJson& out) {
+  const auto& machine = out.at("machine");
+  fmt::print("{}, {} thread(s) ({}), tier {}: reads {:.1f} GB/s, INT8 {:.0f} GOP/s, 16-bit {:.0f} GFLOP/s\n",
+             machine.at("cpu").get<std::string>(), machine.at("threads").get<int>(),
+             machine.at("two_cores").get<bool>() ? "two cores" : "one core's worth",
+             machine.at("isa").get<std::string>(), machine.at("read_bytes_s").get<double>() / 1e9,
+             machine.at("int8_ops_s").get<double>() / 1e9, machine.at("bf16_flops_s").get<double>() / 1e9);
+  fmt::print("{:<28} {:>7} {:>10} {:>10} {:>9} {:>20} {:>9} {:>6} {:>9}\n", "", "compute", "weights", "bits/w", "prefill",
+             "decode (min-max)", "batch 8", "of bw", "peak");
+  for (const auto& run : out.at("runs")) {
+    const auto& spread = run.at("spread").at("decode");
+    const auto& batch = run.at("batch");
+    std::string name = run.at("name").get<std::string>();
+    if (name.size() > 28) name = "..." + name.substr(name.size() - 25);
+    fmt::print("{:<28} {:>7} {:>10} {:>10.3f} {:>9.1f} {:>20} {:>9} {:>6.2f} {:>9}\n", name,
+               run.at("compute").get<std::string>(), bytes_text(run.at("weight_bytes").get<double>()),
+               run.at("bits_per_weight").get<double>(), run.at("prefill_tok_s").get<double>(),
+               fmt::format("{:.1f} ({:.1f}-{:.1f})", run.at("decode_tok_s").get<double>(), spread[0].get<double>(), spread[1].get<double>()),
+               batch.contains("8") ? fmt::format("{:.1f}", batch.at("8").get<double>()) : "-",
+               run.at("bandwidth_fraction").get<double>(), bytes_text(run.at("peak_rss_bytes").get<double>()));
+  }
+}
+
+int bench(const Globals& globals, const Arguments& a) {
+  std::vector<Run> runs;
+  // All processes are started before this one has threads. The machine is probed in one of its own, so that the probe's
+  // buffer counts to nobody's memory.
+  BenchWorker machine({"machine", "", "", ""}, globals, a.measure);
+  for (const BenchTarget& target : targets_of(a)) runs.push_back({target, BenchWorker(target, globals, a.measure)});
+  const Progress progress = globals.progress();
+  const auto report = [&](double share, std::string_view what) {
+    if (!progress(share, what)) throw Error(ErrorCode::interrupted, "bench", "interrupted");
+  };
+  report(0, "loading");
+  for (Run& run : runs) run.info = run.worker.ask("info");
+  std::vector<Json> machines;
+  for (int round = 0; round < a.rounds; ++round) {
+    report(static_cast<double>(round) / a.rounds, "measuring");
+    measure_round(machine, runs, machines);
+  }
+  report(1, "measuring");
+  const auto context = globals.context();
+  const double read_bytes_s = machine_median(machines, "read_bytes_s"), cores = machine_median(machines, "two_over_one");
+  OrderedJson out;
+  out["rounds"] = a.rounds;
+  out["prompt_tokens"] = a.measure.prompt_tokens;
+  out["decode_tokens"] = a.measure.decode_tokens;
+  out["runs"] = OrderedJson::array();
+  for (const Run& run : runs) out["runs"].push_back(run_json(run, read_bytes_s));
+  out["machine"] = {{"cpu", cpu_model_name()}, {"isa", context->isa()}, {"threads", context->threads()},
+                    {"read_bytes_s", read_bytes_s}, {"int8_ops_s", machine_median(machines, "int8_ops_s")},
+                    {"bf16_flops_s", machine_median(machines, "bf16_flops_s")}, {"two_over_one", cores}, {"two_cores", cores > 1.6}};
+  if (globals.json) {
+    globals.print_json("bench", out);
+  } else {
+    print(out);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Globals& globals) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App& command = add_command(app, globals, "bench", "Speed and memory of models, or of schemes at a well-known size", [&globals, a] {
+    return bench(globals, *a);
+  });
+  command.add_option("models", a->models, "Model directories");
+  command.add_option("--shape", a->shape, "A well-known size with made-up weights, such as tinyllama-1.1b");
+  command.add_option("--scheme", a->schemes, "With --shape: a scheme; repeatable")->expected(1)->take_all();
+  command.add_option("--rounds", a->rounds, "Rounds in which the models take turns; medians are shown")->check(CLI::Range(1, 1000))->capture_default_str();
+  command.add_option("--prompt-tokens", a->measure.prompt_tokens, "Tokens of the prefill")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
+  command.add_option("--decode-tokens", a->measure.decode_tokens, "Tokens decoded one by one")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
+  command.add_option("--batch", a->measure.batches, "Sequences decoded together; repeatable (default 4, 8, 16)")->expected(1)->take_all();
+}
+
+}  // namespace codecllm::cli

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/command.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "base/clock.h"
+
+namespace codecllm::cli {
+
+namespace {
+
+volatile std::sig_atomic_t g_interrupted = 0;
+
+void on_signal(int signal) {
+  g_interrupted = 1;
+  std::signal(signal, SIG_DFL);  // a second Ctrl-C ends the program at once
+}
+
+// Draws progress; shared by the copies of one std::function.
+struct Bar {
+  Stopwatch clock;
+  double last_drawn = -1, last_share = -1;
+  std::string last_what;
+
+  void draw(double share, std::string_view what) {
+    const double now = clock.seconds();
+    const bool terminal = isatty(STDERR_FILENO) != 0, fresh = last_what != what;
+    if (terminal ? now - last_drawn < 0.1 && !fresh && share < 1 : !fresh && share - last_share < 0.25) return;
+    last_drawn = now;
+    last_share = share;
+    last_what = what;
+    const double left = share > 0.01 ? now / share - now : 0;
+    if (!terminal) {
+      fmt::print(stderr, "{} {:.0f}%\n", what, 100 * share);
+      return;
+    }
+    const int filled = static_cast<int>(share * 30);
+    fmt::print(stderr, "\r{:<12} [{}{}] {:3.0f}% {}", what, std::string(filled, '#'), std::string(30 - filled, '.'),
+               100 * share, share >= 1 ? "            " : fmt::format("{:4.0f} s left ", left));
+    std::fflush(stderr);
+    drawn = true;
+  }
+
+  ~Bar() {
+    if (drawn) fmt::print(stderr, "\r{:70}\r", "");
+  }
+
+  bool drawn = false;
+};
+
+}  // namespace
+
+bool interrupted() { return g_interrupted != 0; }
+
+std::unique_ptr<Context> Globals::context() const {
+  if (device != "cpu")
+    throw Error(device == "cuda" ? ErrorCode::unsupported : ErrorCode::bad_call, "device",
+                device == "cuda" ? "this build has no CUDA; use --device cpu" : "no device '" + device + "'; there are: cpu, cuda");
+  ContextOptions options = {.threads = threads, .isa = isa};
+  if (verbose) options.log = [](std::string_view line) { fmt::print(stderr, "{}\n", line); };
+  return std::make_unique<Context>(std::move(options));
+}
+
+Progress Globals::progress() const {
+  auto bar = std::make_shared<Bar>();
+  return [bar, hidden = quiet](double share, std::string_view what) {
+    if (!hidden) bar->draw(share, what);
+    return !interrupted();
+  };
+}
+
+void Globals::print_json(const char* schema, const OrderedJson& fields) const {
+  OrderedJson out = {{"schema", fmt::format("codecllm.{}", schema)}, {"version", 1}};
+  out.update(fields);
+  fmt::print("{}\n", dump_json(out));
+}
+
+CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const char* help, Action action) {
+  CLI::App& command = *app.add_subcommand(name, help);
+  command.add_flag("--json", globals.json, "One JSON object on stdout, nothing else there");
+  command.add_option("--threads", globals.threads, "Threads (default: one per available CPU)")->check(CLI::Range(0, 1024));
+  command.add_option("--device", globals.device, "cpu or cuda")->capture_default_str();
+  command.add_option("--isa", globals.isa, "Force an ISA tier (as CODECLLM_ISA does)");
+  command.add_flag("-q,--quiet", globals.quiet, "No progress and no notes");
+  command.add_flag("-v,--verbose", globals.verbose, "More about what is done");
+  command.callback([action = std::move(action)] {
+    std::signal(SIGINT, on_signal);
+    std::signal(SIGTERM, on_signal);
+    const int code = action();
+    if (code != 0) throw CLI::RuntimeError(code);
+  });
+  return command;
+}
+
+std::string bytes_text(double bytes) {
+  if (bytes < 1e6) return fmt::format("{:.1f} kB", bytes / 1e3);
+  if (bytes < 1e9) return fmt::format("{:.1f} MB", bytes / 1e6);
+  return fmt::format("{:.2f} GB", bytes / 1e9);
+}
+
+void note(const Globals& globals, std::string_view text) {
+  if (!globals.quiet) fmt::print(stderr, "note: {}\n", text);
+}
+
+}  // namespace codecllm::cli

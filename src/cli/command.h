@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every command has in common. A command is one file with an `add_<name>` function and a row in commands.def.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/context.h"
+#include "base/json.h"
+
+namespace codecllm::cli {
+
+struct Globals {
+  bool json = false;
+  int threads = 0;
+  std::string device = "cpu";
+  std::string isa;
+  bool quiet = false, verbose = false;
+
+  // Makes the context; throws Error(unsupported) for a device that this build lacks.
+  std::unique_ptr<Context> context() const;
+
+  // A bar with the time left on a terminal, plain lines otherwise, nothing when quiet. Answers false after Ctrl-C.
+  Progress progress() const;
+
+  // Prints one JSON object, beginning with schema and version.
+  void print_json(const char* schema, const OrderedJson& fields) const;
+};
+
+// The command's action; what it returns is the exit code.
+using Action = std::function<int()>;
+
+// A subcommand that takes the options every command takes.
+CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const char* help, Action action);
+
+#define COMMAND(name) void add_##name(CLI::App& app, Globals& globals);
+#include "cli/commands.def"
+#undef COMMAND
+
+bool interrupted();
+
+// 1234567 -> "1.2 MB"
+std::string bytes_text(double bytes);
+
+// Sentences to stderr, unless quiet.
+void note(const Globals& globals, std::string_view text);
+
+}  // namespace codecllm::cli

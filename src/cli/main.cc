@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include <new>
+
+#include "cli/command.h"
+#include "codecllm/version.h"
+
+int main(int argc, char** argv) {
+  using namespace codecllm;
+  CLI::App app("Makes language models smaller and faster without making them worse.", "codecllm");
+  app.set_version_flag("--version", CODECLLM_VERSION);
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "Help of every command");
+  cli::Globals globals;
+#define COMMAND(name) cli::add_##name(app, globals);
+#include "cli/commands.def"
+#undef COMMAND
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::RuntimeError& done) {
+    return done.get_exit_code();
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const Error& error) {
+    fmt::print(stderr, "codecllm: {}\n", error.what());
+    return error.exit_code();
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "codecllm: the system refused more memory\n");
+    return 1;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "codecllm: {}\n", error.what());
+    return 1;
+  }
+}

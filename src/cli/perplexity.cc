@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "eval/perplexity.h"
+
+#include <fmt/core.h>
+
+#include <optional>
+
+#include "base/file.h"
+#include "cli/loaded.h"
+
+namespace codecllm::cli {
+
+void add_perplexity(CLI::App& app, Globals& globals) {
+  struct Arguments {
+    std::string model, text, reference;
+    PerplexityOptions options;
+  };
+  auto a = std::make_shared<Arguments>();
+  CLI::App& command = add_command(app, globals, "perplexity", "How well a model predicts a text, alone or beside a reference", [&globals, a] {
+    const auto context = globals.context();
+    const std::string text = read_file(a->text);
+    const Loaded loaded = load(*context, globals, a->model);
+    const std::vector<int32_t> tokens = loaded.tokenizer.encode(text, true, false);
+    std::optional<Loaded> reference;
+    if (!a->reference.empty()) {
+      reference = load(*context, globals, a->reference);
+      if (reference->tokenizer.encode(text, true, false) != tokens)
+        throw Error(ErrorCode::bad_call, "perplexity", "model and reference split the text into different tokens", {.file = a->reference});
+    }
+    const PerplexityResult r = perplexity(loaded.model, tokens, a->options, reference ? &reference->model : nullptr, globals.progress());
+    OrderedJson out = {{"perplexity", r.perplexity}, {"nll", r.nll}, {"tokens", r.tokens}, {"compute", "a16"},
+                       {"logits_finite", r.logits_finite}, {"loss_finite", r.loss_finite}};
+    if (r.compared)
+      out.update({{"reference_perplexity", r.reference_perplexity}, {"ratio", r.perplexity / r.reference_perplexity},
+                  {"kl_mean", r.kl_mean}, {"kl_p99", r.kl_p99}, {"top1_agreement", r.top1_agreement}});
+    if (globals.json) {
+      globals.print_json("perplexity", out);
+    } else {
+      fmt::print("perplexity {:.4f} over {} tokens\n", r.perplexity, r.tokens);
+      if (r.compared)
+        fmt::print("reference  {:.4f}, ratio {:.5f}; KL mean {:.6f}, 99% below {:.6f}; same first choice {:.2f}%\n",
+                   r.reference_perplexity, r.perplexity / r.reference_perplexity, r.kl_mean, r.kl_p99, 100 * r.top1_agreement);
+    }
+    if (!r.logits_finite || !r.loss_finite) {
+      note(globals, "the model computes values that are not finite; `codecllm inspect` looks for damaged weights");
+      return 1;
+    }
+    return 0;
+  });
+  command.add_option("model", a->model, "Model directory")->required();
+  command.add_option("--text", a->text, "A text file")->required();
+  command.add_option("--context", a->options.context, "Tokens of a window (default: 2048, or the trained length)")->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
+  command.add_option("--stride", a->options.stride, "Tokens from window to window (default: half the context)")->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command.add_option("--reference", a->reference, "Also KL divergence and agreement against this model");
+}
+
+}  // namespace codecllm::cli

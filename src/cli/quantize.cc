@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/quantize.h"
+
+#include <fmt/core.h>
+
+#include "cli/command.h"
+
+namespace codecllm::cli {
+
+namespace {
+
+struct Arguments {
+  std::string model, output, scheme, rule = "codecllm";
+  Selection selection;
+  bool force = false;
+};
+
+OrderedJson to_json(const QuantizeResult& r, const Arguments& a) {
+  OrderedJson out = {{"scheme", a.scheme},         {"output", a.output}, {"weight_bytes", r.weight_bytes},
+                     {"source_bytes", r.source_bytes}, {"bits_per_weight", r.bits_per_weight},
+                     {"ratio", r.ratio},           {"seconds", r.seconds}, {"resumed", r.resumed}};
+  out["layers"] = OrderedJson::array();
+  for (const LayerReport& layer : r.layers)
+    out["layers"].push_back({{"name", layer.name}, {"scheme", layer.scheme}, {"sqnr_db", layer.sqnr_db},
+                             {"max_abs_error", layer.max_abs_error}});
+  out["notes"] = r.notes;
+  out["bad"] = r.bad;
+  out["verdict"] = r.bad.empty() ? "good" : "bad";
+  return out;
+}
+
+void print(const QuantizeResult& r, const Arguments& a) {
+  fmt::print("{:<44} {:<16} {:>8} {:>12}\n", "layer", "scheme", "SQNR dB", "max error");
+  for (const LayerReport& layer : r.layers)
+    fmt::print("{:<44} {:<16} {:>8.2f} {:>12.3g}\n", layer.name, layer.scheme, layer.sqnr_db, layer.max_abs_error);
+  fmt::print("\n{} -> {} ({:.2f}x smaller), {:.3f} bits per quantized weight, {:.1f} s{}\n",
+             bytes_text(static_cast<double>(r.source_bytes)), bytes_text(static_cast<double>(r.weight_bytes)), r.ratio,
+             r.bits_per_weight, r.seconds, r.resumed ? ", taken up after an interruption" : "");
+  fmt::print("every tensor was read back and checked: {}; written to {}\n",
+             r.bad.empty() ? "good" : fmt::format("{} BAD", r.bad.size()), a.output);
+}
+
+}  // namespace
+
+void add_quantize(CLI::App& app, Globals& globals) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App& command = add_command(app, globals, "quantize", "Writes a smaller checkpoint, and proves that it is a good one", [&globals, a] {
+    const auto context = globals.context();
+    QuantizeOptions options = {.scheme = scheme_preset(a->scheme), .selection = a->selection};
+    options.scale_rule = a->rule == "compressed-tensors" ? ScaleRule::full : ScaleRule::restricted;
+    options.force = a->force;
+    const QuantizeResult result = quantize_checkpoint(*context, a->model, a->output, options, globals.progress());
+    for (const std::string& sentence : result.notes) note(globals, sentence);
+    for (const std::string& sentence : result.bad) note(globals, "BAD, written because of --force: " + sentence);
+    if (globals.json) {
+      globals.print_json("quantize", to_json(result, *a));
+    } else {
+      print(result, *a);
+    }
+    return 0;
+  });
+  std::string presets;
+  for (const QuantScheme& preset : scheme_presets()) presets += (presets.empty() ? "" : ", ") + preset.name;
+  command.add_option("model", a->model, "Model directory")->required();
+  command.add_option("-o,--output", a->output, "Directory to write; must not exist")->required();
+  command.add_option("--scheme", a->scheme, presets)->required();
+  command.add_option("--ignore", a->selection.ignore, "Layers to leave in 16 bits: a glob, or re:REGEX; repeatable")
+      ->expected(1)->take_all();
+  command.add_option("--only", a->selection.only, "Layers to quantize (default: all linear layers but lm_head); repeatable")
+      ->expected(1)->take_all();
+  command.add_option("--scale-rule", a->rule, "codecllm (amax/127) or compressed-tensors (amax/127.5)")
+      ->check(CLI::IsMember({"codecllm", "compressed-tensors"}))->capture_default_str();
+  command.add_flag("--force", a->force, "Write the output even when a check fails");
+}
+
+}  // namespace codecllm::cli

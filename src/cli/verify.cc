@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/verify.h"
+
+#include <fmt/core.h>
+
+#include <optional>
+
+#include "cli/command.h"
+
+namespace codecllm::cli {
+
+void add_verify(CLI::App& app, Globals& globals) {
+  struct Arguments {
+    std::string model, reference;
+  };
+  auto a = std::make_shared<Arguments>();
+  CLI::App& command = add_command(app, globals, "verify", "Reads every tensor and checks it, also against the original", [&globals, a] {
+    const auto context = globals.context();
+    const Checkpoint checkpoint(a->model);
+    const std::optional<Checkpoint> reference = a->reference.empty() ? std::nullopt : std::optional<Checkpoint>(a->reference);
+    const VerifyResult result = verify(*context, checkpoint, reference ? &*reference : nullptr, globals.progress());
+    if (globals.json) {
+      OrderedJson layers = OrderedJson::array();
+      for (const LayerReport& layer : result.layers) {
+        OrderedJson row = {{"name", layer.name}, {"scheme", layer.scheme}};
+        if (reference) row.update({{"sqnr_db", layer.sqnr_db}, {"max_abs_error", layer.max_abs_error}});
+        layers.push_back(row);
+      }
+      globals.print_json("verify", {{"tensors", result.tensors}, {"bytes", result.bytes}, {"bad", result.bad}, {"layers", layers}});
+    } else {
+      for (const std::string& bad : result.bad) fmt::print("BAD {}\n", bad);
+      fmt::print("{} tensors, {}, {} bad\n", result.tensors, bytes_text(static_cast<double>(result.bytes)), result.bad.size());
+    }
+    return result.bad.empty() ? 0 : 1;
+  });
+  command.add_option("model", a->model, "Model directory")->required();
+  command.add_option("--reference", a->reference, "The model it was made from");
+}
+
+}  // namespace codecllm::cli

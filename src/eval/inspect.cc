@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "eval/inspect.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+
+#include "base/file.h"
+#include "format/float16.h"
+#include "io/packed_reader.h"
+#include "io/quant_config.h"
+#include "model/weights.h"
+
+namespace codecllm {
+
+namespace {
+
+double entropy(const std::vector<uint64_t>& histogram) {
+  double total = 0, bits = 0;
+  for (uint64_t count : histogram) total += static_cast<double>(count);
+  for (uint64_t count : histogram)
+    if (count > 0) bits -= static_cast<double>(count) / total * std::log2(static_cast<double>(count) / total);
+  return total > 0 ? bits : 0;
+}
+
+float value_at(const TensorInfo& tensor, int64_t i) {
+  if (tensor.dtype == DType::f32) {
+    float value;
+    std::memcpy(&value, tensor.data.data() + i * 4, 4);
+    return value;
+  }
+  uint16_t bits;
+  std::memcpy(&bits, tensor.data.data() + i * 2, 2);
+  return tensor.dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+}
+
+class Inspector {
+ public:
+  Inspector(const Context& context, const Checkpoint& checkpoint) : context_(context), checkpoint_(checkpoint) {}
+
+  InspectResult run(const Progress& progress) {
+    spec_ = read_spec(checkpoint_);
+    config_ = QuantConfig::read(checkpoint_.config(), checkpoint_.config_path());
+    result_.family = spec_.family;
+    result_.parameters = spec_.parameters();
+    result_.weight_bytes = checkpoint_.total_bytes();
+    uint64_t done = 0;
+    for (const TensorInfo* tensor : checkpoint_.tensors()) {
+      if (progress && !progress(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(1, result_.weight_bytes)), "inspecting"))
+        throw Error(ErrorCode::interrupted, "inspect", "interrupted");
+      look_at(*tensor);
+      checkpoint_.release(*tensor);
+      done += tensor->data.size();
+    }
+    look_at_layers();
+    look_at_files();
+    if (result_.scales.count > 0) result_.scales.mean /= static_cast<double>(result_.scales.count);
+    return std::move(result_);
+  }
+
+ private:
+  void problem(bool error, std::string text, std::string remedy) {
+    result_.problems.push_back({error, std::move(text), std::move(remedy)});
+  }
+
+  void look_at(const TensorInfo& tensor) {
+    TensorReport report = {.name = tensor.name, .dtype = std::string(dtype_name(tensor.dtype)), .shape = tensor.shape,
+                           .bytes = tensor.data.size()};
+    ++result_.dtypes[report.dtype];
+    if (tensor.name.find("norm") != std::string::npos) ++result_.kinds["norm"];
+    if (is_plain_float(tensor.dtype)) look_at_floats(tensor, report);
+    if (tensor.name.ends_with(".weight_scale")) look_at_scales(tensor);
+    if (report.not_finite > 0)
+      problem(true, tensor.name + " holds " + std::to_string(report.not_finite) + " values that are not finite",
+              "the file is damaged or was made by a run that diverged; fetch or convert it again");
+    result_.tensors.push_back(std::move(report));
+  }
+
+  // Counts are sums of integers, so the order in which threads add theirs does not matter.
+  void look_at_floats(const TensorInfo& tensor, TensorReport& report) {
+    const bool halves = tensor.dtype != DType::f32;
+    std::vector<uint64_t> histogram(halves ? 65536 : 0);
+    std::mutex lock;
+    report.min = std::numeric_limits<float>::infinity();
+    report.max = -report.min;
+    context_.impl().pool.parallel_for(static_cast<size_t>(tensor.elements()), size_t{1} << 20, [&](size_t begin, size_t end, int) {
+      std::vector<uint64_t> counts(histogram.size());
+      int64_t sick = 0;
+      float low = std::numeric_limits<float>::infinity(), high = -low;
+      for (size_t i = begin; i < end; ++i) {
+        const float value = value_at(tensor, static_cast<int64_t>(i));
+        if (halves) {
+          uint16_t bits;
+          std::memcpy(&bits, tensor.data.data() + 2 * i, 2);
+          ++counts[bits];
+        }
+        if (!std::isfinite(value)) {
+          ++sick;
+          continue;
+        }
+        low = std::min(low, value);
+        high = std::max(high, value);
+      }
+      const std::lock_guard guard(lock);
+      for (size_t i = 0; i < counts.size(); ++i) histogram[i] += counts[i];
+      report.not_finite += sick;
+      report.min = std::min(report.min, low);
+      report.max = std::max(report.max, high);
+    });
+    report.entropy_bits = entropy(histogram);
+  }
+
+  void look_at_scales(const TensorInfo& tensor) {
+    if (!is_plain_float(tensor.dtype)) return;
+    ScaleReport& scales = result_.scales;
+    const int64_t n = tensor.elements();
+    int64_t zeros = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const double value = value_at(tensor, i);
+      zeros += value == 0 ? 1 : 0;
+      if (scales.count + i == 0 || value < scales.min) scales.min = value;
+      if (scales.count + i == 0 || value > scales.max) scales.max = value;
+      scales.mean += value;
+    }
+    ++scales.dtypes[std::string(dtype_name(tensor.dtype))];
+    scales.count += n;
+    scales.zeros += zeros;
+    if (zeros > 0)
+      problem(true, tensor.name + " has " + std::to_string(zeros) + " scales that are zero",
+              "quantize again: rows of zeros need a scale above zero");
+  }
+
+  void look_at_layers() {
+    if (checkpoint_.find(spec_.embedding + ".weight") != nullptr) ++result_.kinds["embedding"];
+    double bits = 0, weights = 0;
+    for (const LinearSpec& linear : spec_.linears()) {
+      if (linear.kind == LinearKind::lm_head && spec_.tied_head) continue;
+      ++result_.linear_layers;
+      ++result_.kinds[linear.kind == LinearKind::attention ? "attention" : linear.kind == LinearKind::mlp ? "mlp" : "lm_head"];
+      const auto n = static_cast<double>(linear.rows) * static_cast<double>(linear.columns);
+      try {
+        bits += 8 * layer_bytes(linear);
+        weights += n;
+      } catch (const Error& error) {
+        problem(true, error.what(), "the layer cannot be loaded; fetch the model again or quantize it again");
+      }
+    }
+    result_.bits_per_weight = weights > 0 ? bits / weights : 0;
+  }
+
+  double layer_bytes(const LinearSpec& linear) {
+    const QuantGroup* group = config_.group_for(linear.name);
+    if (group == nullptr || checkpoint_.find(linear.name + ".weight_packed") == nullptr) {
+      const TensorInfo& weight = checkpoint_.need(linear.name + ".weight");
+      if (weight.shape != std::vector<int64_t>{linear.rows, linear.columns})
+        throw Error(ErrorCode::bad_input, "inspect", "the shape is not the one config.json says", {.tensor = weight.name});
+      ++result_.schemes[std::string(dtype_name(weight.dtype))];
+      return static_cast<double>(weight.data.size());
+    }
+    ++result_.schemes[group->scheme.name];
+    const QuantArgs& args = *group->scheme.weights;
+    const PackedTensors tensors = packed_tensors(checkpoint_, linear.name, args, group->group_order);
+    if (tensors.rows != linear.rows || tensors.columns != linear.columns)
+      throw Error(ErrorCode::bad_input, "inspect", "weight_shape is not the one config.json says", {.tensor = linear.name});
+    measure_codes(linear.name, PackedReader(tensors, args));
+    double bytes = static_cast<double>(tensors.codes->data.size() + tensors.scales->data.size()) + 2 * sizeof(int64_t);
+    if (tensors.zero_points != nullptr) bytes += static_cast<double>(tensors.zero_points->data.size());
+    return bytes;
+  }
+
+  void measure_codes(const std::string& module, const PackedReader& reader) {
+    std::vector<uint64_t> histogram(256);
+    std::vector<int8_t> codes(static_cast<size_t>(reader.columns()));
+    for (int64_t row = 0; row < reader.rows(); ++row) {
+      reader.codes(row, codes.data());
+      for (int8_t code : codes) ++histogram[static_cast<uint8_t>(code)];
+    }
+    const std::string name = module + ".weight_packed";
+    const auto it = std::find_if(result_.tensors.begin(), result_.tensors.end(), [&](const TensorReport& t) { return t.name == name; });
+    if (it != result_.tensors.end()) it->entropy_bits = entropy(histogram);
+  }
+
+  void look_at_files() {
+    const std::string directory = checkpoint_.directory();
+    if (!file_exists(directory + "/tokenizer.json"))
+      problem(false, "tokenizer.json is missing", "copy it from the original model; without it no text goes in or out");
+    for (const QuantGroup& group : config_.groups())
+      if (const auto sentence = refused_by(group.scheme))
+        problem(false, *sentence, "quantize with int8 or int4-g128 for a checkpoint that vLLM loads");
+    if (!config_.method().empty() && checkpoint_.config().value("tie_word_embeddings", false) == false &&
+        checkpoint_.find(spec_.lm_head + ".weight") != nullptr && config_.group_for(spec_.lm_head) != nullptr)
+      problem(false, "lm_head is stored in 16 bits and not in the ignore list, so transformers will expect codes for it",
+              "add \"lm_head\" to quantization_config.ignore");
+  }
+
+  const Context& context_;
+  const Checkpoint& checkpoint_;
+  ModelSpec spec_;
+  QuantConfig config_;
+  InspectResult result_;
+};
+
+}  // namespace
+
+InspectResult inspect(const Context& context, const Checkpoint& checkpoint, const Progress& progress) {
+  return Inspector(context, checkpoint).run(progress);
+}
+
+}  // namespace codecllm

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gen/measure.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/rng.h"
+
+namespace codecllm {
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+static int64_t slots_needed(const MeasureOptions& options) {
+  int64_t most = options.prompt_tokens + options.decode_tokens + kKvBlock;
+  for (int64_t batch : options.batches) most = std::max(most, batch * (round_up(options.decode_tokens + 1, kKvBlock)));
+  return most;
+}
+
+Measurer::Measurer(const DecoderModel& model, const MeasureOptions& options)
+    : model_(model), options_(options), cache_(model.spec, options.kv, slots_needed(options)), forward_(model, cache_) {}
+
+Measurement Measurer::round() {
+  Measurement result;
+  Rng rng(7);
+  const auto token = [&] { return static_cast<int32_t>(rng.below(static_cast<uint64_t>(model_.spec.vocab))); };
+  KvSequence sequence;
+  constexpr int64_t kChunk = 256;
+  Stopwatch clock;
+  for (int64_t at = 0; at < options_.prompt_tokens; at += kChunk) {
+    const int64_t count = std::min(kChunk, options_.prompt_tokens - at);
+    cache_.grow(sequence, count);
+    std::vector<BatchRow> rows;
+    for (int64_t i = 0; i < count; ++i) rows.push_back({token(), &sequence, at + i, at + i + 1 == options_.prompt_tokens});
+    forward_.run(rows);
+  }
+  result.prefill_tok_s = static_cast<double>(options_.prompt_tokens) / clock.restart();
+  for (int64_t i = 0; i < options_.decode_tokens; ++i) {
+    cache_.grow(sequence, 1);
+    const BatchRow row = {token(), &sequence, sequence.length - 1, true};
+    forward_.run({&row, 1});
+  }
+  result.decode_tok_s = static_cast<double>(options_.decode_tokens) / clock.seconds();
+  cache_.truncate(sequence, 0);
+  for (int64_t batch : options_.batches) result.batch[batch] = decode(batch);
+  return result;
+}
+
+double Measurer::decode(int64_t count) {
+  std::vector<KvSequence> sequences(static_cast<size_t>(count));
+  const auto step = [&](int64_t i) {
+    std::vector<BatchRow> rows;
+    for (KvSequence& sequence : sequences) {
+      cache_.grow(sequence, 1);
+      rows.push_back({static_cast<int32_t>((i * 31 + 7) % model_.spec.vocab), &sequence, sequence.length - 1, true});
+    }
+    forward_.run(rows);
+  };
+  step(0);
+  // A few steps tell: each one reads all the weights.
+  const int64_t steps = std::max<int64_t>(1, options_.decode_tokens / 4);
+  Stopwatch clock;
+  for (int64_t i = 1; i <= steps; ++i) step(i);
+  const double rate = static_cast<double>(steps * count) / clock.seconds();
+  for (KvSequence& sequence : sequences) cache_.truncate(sequence, 0);
+  return rate;
+}
+
+}  // namespace codecllm

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/synthetic.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/rng.h"
+#include "format/affine.h"
+
+namespace codecllm {
+
+namespace {
+
+struct Shape {
+  const char* name;
+  int64_t hidden, intermediate, layers, heads, kv_heads, head_dim, vocab;
+};
+constexpr Shape kShapes[] = {
+#define SHAPE(...) {__VA_ARGS__},
+#include "model/shapes.def"
+#undef SHAPE
+};
+
+// Drawing a billion t-distributed values takes minutes, so values are drawn once and picked at random.
+class Values {
+ public:
+  explicit Values(uint64_t seed) {
+    Rng rng(seed);
+    for (float& value : table_) {
+      double squares = 0;
+      for (int i = 0; i < 5; ++i) {
+        const double z = rng.normal();
+        squares += z * z;
+      }
+      value = static_cast<float>(rng.normal() / std::sqrt(squares / 5));
+      largest_ = std::max(largest_, std::fabs(value));
+    }
+  }
+
+  void fill(std::span<float> out, uint64_t seed, float size) const {
+    uint64_t state = Rng(seed).next();
+    for (float& value : out) {
+      state = state * 6364136223846793005u + 1442695040888963407u;  // Knuth's MMIX generator; the high bits are good
+      value = table_[state >> 48] * size;
+    }
+  }
+
+  float largest() const { return largest_; }
+
+ private:
+  std::vector<float> table_ = std::vector<float>(65536);
+  float largest_ = 0;
+};
+
+class Maker {
+ public:
+  Maker(const Context& context, const ModelSpec& spec, const QuantScheme& scheme, uint64_t seed)
+      : pool_(context.impl().pool), spec_(spec), scheme_(scheme), values_(seed), seed_(seed) {}
+
+  ModelWeights make() {
+    ModelWeights weights;
+    const QuantScheme plain = scheme_.weights ? scheme_preset("bf16") : scheme_;
+    weights.embedding = matrix(spec_.vocab, spec_.hidden, plain);
+    weights.final_norm = ones(spec_.hidden);
+    for (int64_t layer = 0; layer < spec_.layers; ++layer) {
+      BlockWeights block;
+      const int64_t q_size = spec_.heads * spec_.head_dim, kv_size = spec_.kv_heads * spec_.head_dim;
+      block.input_norm = block.mlp_norm = ones(spec_.hidden);
+      block.q.weight = matrix(q_size, spec_.hidden, scheme_);
+      block.k.weight = matrix(kv_size, spec_.hidden, scheme_);
+      block.v.weight = matrix(kv_size, spec_.hidden, scheme_);
+      block.o.weight = matrix(spec_.hidden, q_size, scheme_);
+      block.gate.weight = matrix(spec_.intermediate, spec_.hidden, scheme_);
+      block.up.weight = matrix(spec_.intermediate, spec_.hidden, scheme_);
+      block.down.weight = matrix(spec_.hidden, spec_.intermediate, scheme_);
+      weights.blocks.push_back(std::move(block));
+    }
+    weights.lm_head = matrix(spec_.vocab, spec_.hidden, scheme_);
+    return weights;
+  }
+
+ private:
+  static std::vector<float> ones(int64_t n) { return std::vector<float>(static_cast<size_t>(n), 1.0f); }
+
+  Matrix matrix(int64_t rows, int64_t columns, const QuantScheme& scheme) {
+    const QuantScheme fitted = fit_scheme(scheme, columns);
+    const uint64_t seed = seed_ += 0x1000003;
+    const float size = 1.0f / std::sqrt(static_cast<float>(columns));
+    const bool quantized = fitted.weights.has_value();
+    const int64_t group = quantized && fitted.weights->strategy == Strategy::group ? fitted.weights->group_size : columns;
+    const Element element = !quantized                       ? element_of(fitted.plain)
+                            : fitted.weights->num_bits <= 4 ? Element::u4
+                                                            : Element::u8;
+    Matrix out(element, rows, columns, group, ScaleType::bf16);
+    pool_.parallel_for(static_cast<size_t>(out.view().panels()), 4, [&](size_t begin, size_t end, int) {
+      std::vector<float> panel(static_cast<size_t>(kPanelRows * columns));
+      for (auto p = static_cast<int64_t>(begin); p < static_cast<int64_t>(end); ++p) {
+        values_.fill(panel, seed + static_cast<uint64_t>(p) * 7919, size);
+        if (quantized) {
+          set_codes(out, p, panel, *fitted.weights, group, size);
+        } else {
+          const void* source[kPanelRows];
+          for (int64_t i = 0; i < kPanelRows; ++i) source[i] = panel.data() + i * columns;
+          out.set_panel(p, Matrix::FloatRows(source, static_cast<size_t>(rows_of(out, p))), DType::f32);
+        }
+      }
+    });
+    return out;
+  }
+
+  static int64_t rows_of(const Matrix& matrix, int64_t panel) {
+    return std::min(kPanelRows, matrix.rows() - panel * kPanelRows);
+  }
+
+  void set_codes(Matrix& out, int64_t p, const std::vector<float>& panel, const QuantArgs& args, int64_t group, float size) {
+    const int64_t columns = out.columns(), rows = rows_of(out, p);
+    std::vector<int8_t> codes(panel.size());
+    const int8_t* source[kPanelRows];
+    for (int64_t i = 0; i < rows; ++i) {
+      source[i] = codes.data() + i * columns;
+      for (int64_t k = 0, g = 0; k < columns; k += group, ++g) {
+        const std::span<const float> part(panel.data() + i * columns + k, static_cast<size_t>(std::min(group, columns - k)));
+        const float amax = args.strategy == Strategy::tensor ? values_.largest() * size : finite_amax(part);
+        const float scale = symmetric_scale(amax, args.num_bits, ScaleRule::restricted, DType::bf16);
+        quantize(part, scale, args.num_bits, ScaleRule::restricted, codes.data() + i * columns + k);
+        out.set_scale(p * kPanelRows + i, g, scale);
+      }
+    }
+    out.set_panel(p, Matrix::CodeRows(source, static_cast<size_t>(rows)));
+  }
+
+  ThreadPool& pool_;
+  const ModelSpec& spec_;
+  const QuantScheme& scheme_;
+  const Values values_;
+  uint64_t seed_;
+};
+
+}  // namespace
+
+ModelSpec shape_spec(std::string_view name) {
+  std::string list;
+  for (const Shape& shape : kShapes) {
+    list += (list.empty() ? "" : ", ") + std::string(shape.name);
+    if (name != shape.name) continue;
+    ModelSpec spec;
+    spec.family = "LlamaForCausalLM";
+    spec.hidden = shape.hidden;
+    spec.intermediate = shape.intermediate;
+    spec.layers = shape.layers;
+    spec.heads = shape.heads;
+    spec.kv_heads = shape.kv_heads;
+    spec.head_dim = shape.head_dim;
+    spec.vocab = shape.vocab;
+    spec.max_positions = 131072;
+    spec.rope.rotary = shape.head_dim;
+    spec.rope.original_positions = 131072;
+    return spec;
+  }
+  throw Error(ErrorCode::bad_call, "shape", "no shape '" + std::string(name) + "'; there are: " + list);
+}
+
+DecoderModel synthetic_model(const Context& context, const ModelSpec& spec, const QuantScheme& scheme, uint64_t seed) {
+  return {&context, spec, Maker(context, spec, scheme, seed).make(), scheme.name};
+}
+
+}  // namespace codecllm

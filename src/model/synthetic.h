@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Models of well-known sizes with made-up weights, for measuring speed and memory where no real model is at hand.
+#pragma once
+
+#include "format/scheme.h"
+#include "model/weights.h"
+
+namespace codecllm {
+
+// Throws Error(bad_call) that lists the shapes of src/model/shapes.def.
+ModelSpec shape_spec(std::string_view name);
+
+// Weights drawn from a Student-t distribution with five degrees of freedom (heavier tails than a Gaussian, as trained
+// weights have), scaled by 1 / sqrt(columns); every linear layer, lm_head included, in `scheme`, the embedding in 16
+// bits. The same seed gives the same values in every scheme.
+DecoderModel synthetic_model(const Context& context, const ModelSpec& spec, const QuantScheme& scheme, uint64_t seed = 1);
+
+}  // namespace codecllm

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything that is decided before the first byte is written: what happens to each tensor, and where it goes.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "io/checkpoint.h"
+#include "io/quant_config.h"
+#include "io/safetensors_writer.h"
+#include "quant/selection.h"
+
+namespace codecllm {
+
+struct QuantizeOptions {
+  QuantScheme scheme;
+  Selection selection;
+  ScaleRule scale_rule = ScaleRule::restricted;
+  bool force = false;                            // keep the output even when a check fails
+  uint64_t shard_bytes = uint64_t{5} << 30;      // largest file of the output
+};
+
+// One tensor of the source and what becomes of it.
+struct TensorJob {
+  enum class Kind : uint8_t { copy, convert, quantize } kind;
+  const TensorInfo* source;
+  std::string module;  // quantize: the name without ".weight"
+  QuantArgs args;      // quantize: fitted to the row length
+  DType dtype;         // convert: the new type; quantize: the scales' type
+};
+
+struct QuantizeJob {
+  std::vector<TensorJob> tensors;
+  ShardPlan shards;
+  OrderedJson config;              // config.json of the output
+  std::vector<std::string> notes;  // sentences for people: fallbacks, who will refuse the result
+};
+
+// Throws Error for a source that is already quantized, for tensors that are missing or have another shape than
+// config.json says, and for what `select_linears` refuses.
+QuantizeJob plan_job(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options);
+
+}  // namespace codecllm

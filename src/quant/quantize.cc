@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/quantize.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "format/affine.h"
+#include "format/float16.h"
+#include "model/weights.h"
+#include "quant/output.h"
+#include "quant/rtn.h"
+
+namespace codecllm {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// What is made from what: when any of this differs, a partial output is of no use.
+std::string fingerprint_of(const Checkpoint& checkpoint, const QuantizeJob& job, const QuantizeOptions& options) {
+  OrderedJson json;
+  json["codecllm"] = 1;
+  json["rule"] = options.scale_rule == ScaleRule::restricted ? "restricted" : "full";
+  json["config"] = dump_json(job.config);
+  for (const TensorInfo* tensor : checkpoint.tensors()) {
+    const std::string& file = checkpoint.file_of(*tensor);
+    if (json["files"].contains(file)) continue;
+    struct stat info = {};
+    ::stat(file.c_str(), &info);
+    json["files"][file] = {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+  }
+  for (const Shard& shard : job.shards.shards) json["shards"].push_back(shard.layout.header());
+  return dump_json(json);
+}
+
+class Worker {
+ public:
+  Worker(const Context& context, const Checkpoint& checkpoint, const QuantizeOptions& options, const Progress& progress,
+         const QuantizeJob& job, PartialOutput& output)
+      : context_(context), checkpoint_(checkpoint), options_(options), progress_(progress), job_(job), output_(output) {}
+
+  void write_tensors() {
+    for (const TensorJob& tensor : job_.tensors) {
+      if (!output_.is_done(tensor.source->name)) {
+        switch (tensor.kind) {
+          case TensorJob::Kind::copy: copy(tensor); break;
+          case TensorJob::Kind::convert: convert(tensor); break;
+          case TensorJob::Kind::quantize: quantize_tensor(tensor); break;
+        }
+        output_.mark_done(tensor.source->name);
+      } else {
+        advance(*tensor.source, tensor.source->data);
+      }
+    }
+  }
+
+  // Everything beside the weights: tokenizer, generation settings, licence. Weights in other formats stay behind.
+  void write_other_files() {
+    static constexpr const char* kWeights[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"};
+    for (const auto& entry : fs::directory_iterator(checkpoint_.directory())) {
+      const std::string name = entry.path().filename();
+      const auto is_weight = [&](const char* ending) { return name.ends_with(ending); };
+      if (!entry.is_regular_file() || name == "config.json" || name.ends_with(".index.json") ||
+          std::any_of(std::begin(kWeights), std::end(kWeights), is_weight) || entry.file_size() > (64u << 20))
+        continue;
+      output_.copy_file(entry.path(), name);
+    }
+    output_.write_file("config.json", dump_json(job_.config, 2) + "\n");
+    if (!job_.shards.index.empty()) output_.write_file("model.safetensors.index.json", job_.shards.index);
+  }
+
+ private:
+  // Counts source bytes as done, lets their pages go, and asks whether to go on.
+  void advance(const TensorInfo& source, std::span<const std::byte> part) {
+    done_ += part.size();
+    checkpoint_.release(source, part);
+    const double share = static_cast<double>(done_) / static_cast<double>(std::max<uint64_t>(1, checkpoint_.total_bytes()));
+    if (progress_ && !progress_(0.7 * share, "quantizing"))
+      throw Error(ErrorCode::interrupted, "quantize", "interrupted; the same command goes on from here");
+  }
+
+  // body(offset, bytes) over pieces of a tensor's data.
+  void for_pieces(const TensorJob& tensor, const std::function<void(size_t offset, std::span<const std::byte>)>& body) {
+    constexpr size_t kPiece = size_t{8} << 20;
+    const auto data = tensor.source->data;
+    for (size_t at = 0; at < data.size(); at += kPiece) {
+      const auto part = data.subspan(at, std::min(kPiece, data.size() - at));
+      body(at, part);
+      advance(*tensor.source, part);
+    }
+  }
+
+  void copy(const TensorJob& tensor) {
+    for_pieces(tensor, [&](size_t offset, std::span<const std::byte> part) {
+      output_.write(tensor.source->name, offset, part);
+    });
+  }
+
+  void convert(const TensorJob& tensor) {
+    const auto from = static_cast<size_t>(dtype_bits(tensor.source->dtype) / 8);
+    const auto to = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
+    for_pieces(tensor, [&](size_t offset, std::span<const std::byte> part) {
+      std::vector<float> values(part.size() / from);
+      const TensorInfo piece = {.name = "", .dtype = tensor.source->dtype, .shape = {}, .data = part};
+      read_source_row(piece, 0, values);
+      std::vector<uint16_t> halves(to == 2 ? values.size() : 0);
+      for (size_t i = 0; i < halves.size(); ++i)
+        halves[i] = tensor.dtype == DType::bf16 ? f32_to_bf16(values[i]) : f32_to_f16(values[i]);
+      output_.write(tensor.source->name, offset / from * to,
+                    to == 2 ? std::as_bytes(std::span(halves)) : std::as_bytes(std::span(values)));
+    });
+  }
+
+  void quantize_tensor(const TensorJob& tensor) {
+    const std::string packed = tensor.module + ".weight_packed", scale = tensor.module + ".weight_scale";
+    uint64_t code_offset = 0, scale_offset = 0;
+    round_to_nearest(context_, tensor, options_.scale_rule, checkpoint_.file_of(*tensor.source),
+                     [&](const QuantizedRows& rows) {
+                       output_.write(packed, code_offset, rows.words);
+                       output_.write(scale, scale_offset, rows.scales);
+                       code_offset += rows.words.size();
+                       scale_offset += rows.scales.size();
+                       advance(*tensor.source, rows.source);
+                     });
+    const int64_t shape[2] = {tensor.source->shape[0], tensor.source->shape[1]};
+    output_.write(tensor.module + ".weight_shape", 0, std::as_bytes(std::span(shape)));
+  }
+
+  const Context& context_;
+  const Checkpoint& checkpoint_;
+  const QuantizeOptions& options_;
+  const Progress& progress_;
+  const QuantizeJob& job_;
+  PartialOutput& output_;
+  uint64_t done_ = 0;
+};
+
+void summarize(QuantizeResult& result, const QuantizeOptions& options) {
+  double bits = 0, weights = 0;
+  for (const LayerReport& layer : result.layers) {
+    bits += 8.0 * static_cast<double>(layer.bytes);
+    weights += static_cast<double>(layer.weights);
+  }
+  result.bits_per_weight = weights > 0 ? bits / weights : dtype_bits(options.scheme.plain);
+  result.ratio = static_cast<double>(result.source_bytes) / static_cast<double>(std::max<uint64_t>(1, result.weight_bytes));
+}
+
+}  // namespace
+
+QuantizeResult quantize_checkpoint(const Context& context, const std::string& model, const std::string& output_path,
+                                   const QuantizeOptions& options, const Progress& progress) {
+  Stopwatch clock;
+  refuse_existing(output_path);
+  const Checkpoint checkpoint(model);
+  const ModelSpec spec = read_spec(checkpoint);
+  const QuantizeJob job = plan_job(checkpoint, spec, options);
+  PartialOutput output(output_path, job.shards, fingerprint_of(checkpoint, job, options));
+  QuantizeResult result;
+  result.resumed = output.resumed();
+  result.notes = job.notes;
+  try {
+    Worker worker(context, checkpoint, options, progress, job, output);
+    worker.write_tensors();
+    worker.write_other_files();
+    const Checkpoint written(output.partial_directory());
+    VerifyResult verified = verify(context, written, &checkpoint, [&](double done, std::string_view what) {
+      return !progress || progress(0.7 + 0.3 * done, what);
+    });
+    result.layers = std::move(verified.layers);
+    result.bad = std::move(verified.bad);
+    result.source_bytes = checkpoint.total_bytes();
+    result.weight_bytes = written.total_bytes();
+  } catch (const Error& error) {
+    // Only an interruption is worth taking up again.
+    if (error.code() != ErrorCode::interrupted) output.discard();
+    throw;
+  }
+  if (!result.bad.empty() && !options.force) {
+    output.discard();
+    std::string message = result.bad.front();
+    if (result.bad.size() > 1) message += ", and " + std::to_string(result.bad.size() - 1) + " more layers like it";
+    throw Error(ErrorCode::bad_input, "quantize", message + "; nothing was written (--force writes it all the same)", {.file = model});
+  }
+  output.commit();
+  summarize(result, options);
+  result.seconds = clock.seconds();
+  return result;
+}
+
+}  // namespace codecllm

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Round to nearest: every weight goes to the closest code of its scale.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "base/context.h"
+#include "io/safetensors.h"
+#include "quant/job.h"
+
+namespace codecllm {
+
+// Some rows of a quantized weight, in order.
+struct QuantizedRows {
+  std::span<const std::byte> source;  // what they were made from
+  std::span<const std::byte> words;   // packed codes [rows, words]
+  std::span<const std::byte> scales;  // [rows, groups] in the scales' type; one scale per tensor: only with the first rows
+};
+
+// Quantizes a [rows, columns] weight a few megabytes at a time, whatever its size. Throws Error(bad_input) naming the
+// tensor, row and column of the first value that is not finite.
+void round_to_nearest(const Context& context, const TensorJob& job, ScaleRule rule, const std::string& file,
+                      const std::function<void(const QuantizedRows&)>& out);
+
+// Row `row` of a plain float tensor [rows, out.size()] as f32.
+void read_source_row(const TensorInfo& tensor, int64_t row, std::span<float> out);
+
+// Rows of a source tensor that make a few megabytes.
+int64_t rows_per_piece(const TensorInfo& tensor);
+
+}  // namespace codecllm

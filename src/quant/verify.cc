@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/verify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <set>
+
+#include "format/affine.h"
+#include "quant/rtn.h"
+
+namespace codecllm {
+
+namespace {
+
+constexpr std::string_view kPackedSuffix = ".weight_packed";
+
+constexpr size_t kSlabBytes = size_t{16} << 20;
+
+// Index of the first value that is not finite, or -1.
+int64_t first_not_finite(const Context& context, const TensorInfo& tensor, std::span<const std::byte> slab) {
+  constexpr size_t kPiece = 65536;
+  const auto bytes = static_cast<size_t>(dtype_bits(tensor.dtype) / 8), elements = slab.size() / bytes;
+  std::vector<int64_t> found((elements + kPiece - 1) / kPiece, -1);
+  context.impl().pool.parallel_for(found.size(), 1, [&](size_t begin, size_t end, int) {
+    std::vector<float> values;
+    for (size_t piece = begin; piece < end; ++piece) {
+      const size_t first = piece * kPiece, count = std::min(kPiece, elements - first);
+      values.resize(count);
+      read_source_row({.name = "", .dtype = tensor.dtype, .shape = {}, .data = slab.subspan(first * bytes, count * bytes)},
+                      0, values);
+      const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+      if (bad != values.end()) found[piece] = static_cast<int64_t>(first) + (bad - values.begin());
+    }
+  });
+  for (int64_t index : found)
+    if (index >= 0) return index;
+  return -1;
+}
+
+// Index of the first value of `got` that is not the source's value converted, or -1.
+int64_t first_not_converted(const TensorInfo& got, const TensorInfo& source, size_t first, size_t count) {
+  const auto part = [&](const TensorInfo& tensor) {
+    const auto bytes = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
+    std::vector<float> values(count);
+    read_source_row({.name = "", .dtype = tensor.dtype, .shape = {}, .data = tensor.data.subspan(first * bytes, count * bytes)},
+                    0, values);
+    return values;
+  };
+  const std::vector<float> a = part(got), b = part(source);
+  for (size_t i = 0; i < count; ++i)
+    if (a[i] != round_to(b[i], got.dtype)) return static_cast<int64_t>(first + i);
+  return -1;
+}
+
+class Verifier {
+ public:
+  Verifier(const Context& context, const Checkpoint& checkpoint, const Checkpoint* reference)
+      : context_(context),
+        checkpoint_(checkpoint),
+        reference_(reference),
+        config_(QuantConfig::read(checkpoint.config(), checkpoint.config_path())) {}
+
+  VerifyResult run(const Progress& progress) {
+    result_.tensors = static_cast<int64_t>(checkpoint_.tensors().size());
+    result_.bytes = checkpoint_.total_bytes();
+    uint64_t done = 0;
+    for (const TensorInfo* tensor : checkpoint_.tensors()) {
+      if (progress && !progress(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(1, result_.bytes)), "verifying"))
+        throw Error(ErrorCode::interrupted, "verify", "interrupted");
+      if (tensor->name.ends_with(kPackedSuffix)) check_packed(*tensor);
+      if (is_plain_float(tensor->dtype)) check_plain(*tensor);
+      checkpoint_.release(*tensor);
+      done += tensor->data.size();
+    }
+    check_complete();
+    return std::move(result_);
+  }
+
+ private:
+  void complain(const std::string& name, const std::string& what) { result_.bad.push_back(name + ": " + what); }
+
+  void check_packed(const TensorInfo& packed) {
+    const std::string module = packed.name.substr(0, packed.name.size() - kPackedSuffix.size());
+    const QuantGroup* group = config_.group_for(module);
+    if (group == nullptr) return complain(packed.name, "config.json gives no scheme for this layer");
+    try {
+      const PackedTensors tensors = packed_tensors(checkpoint_, module, *group->scheme.weights, group->group_order);
+      if (tensors.zero_points != nullptr || tensors.group_of_column != nullptr) return;
+      const TensorInfo* source = reference_ != nullptr ? reference_->find(module + ".weight") : nullptr;
+      if (reference_ != nullptr && (source == nullptr || source->shape != std::vector<int64_t>{tensors.rows, tensors.columns}))
+        return complain(module, "the reference has no weight of this shape");
+      const auto rows_done = [&](int64_t first, int64_t count) {
+        release_rows(checkpoint_, *tensors.codes, first, count);
+        if (source != nullptr) release_rows(*reference_, *source, first, count);
+      };
+      LayerReport report = check_layer(context_, module, PackedReader(tensors, *group->scheme.weights),
+                                       *group->scheme.weights, source, rows_done);
+      report.bytes = packed.data.size() + tensors.scales->data.size() + 2 * sizeof(int64_t);
+      if (!report.problem.empty()) complain(module, report.problem);
+      result_.layers.push_back(std::move(report));
+    } catch (const Error& error) {
+      complain(module, error.what());
+    }
+  }
+
+  static void release_rows(const Checkpoint& checkpoint, const TensorInfo& tensor, int64_t first, int64_t count) {
+    const size_t row = tensor.data.size() / static_cast<size_t>(tensor.shape[0]);
+    checkpoint.release(tensor, tensor.data.subspan(static_cast<size_t>(first) * row, static_cast<size_t>(count) * row));
+  }
+
+  void check_plain(const TensorInfo& tensor) {
+    const TensorInfo* source = nullptr;
+    if (reference_ != nullptr && !tensor.name.ends_with(".weight_scale")) {
+      source = reference_->find(tensor.name);
+      if (source == nullptr || source->shape != tensor.shape || !is_plain_float(source->dtype))
+        return complain(tensor.name, "the reference has no tensor of this name, shape and kind");
+    }
+    const auto bytes = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
+    for (size_t at = 0; at < tensor.data.size(); at += kSlabBytes) {
+      const auto slab = tensor.data.subspan(at, std::min(kSlabBytes, tensor.data.size() - at));
+      if (const int64_t bad = first_not_finite(context_, tensor, slab); bad >= 0)
+        return complain(tensor.name, "element " + std::to_string(at / bytes + static_cast<size_t>(bad)) + " is not finite");
+      if (source != nullptr && !check_against(tensor, *source, at, slab)) return;
+      checkpoint_.release(tensor, slab);
+    }
+  }
+
+  bool check_against(const TensorInfo& tensor, const TensorInfo& source, size_t at, std::span<const std::byte> slab) {
+    const auto bytes = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
+    if (source.dtype == tensor.dtype) {
+      const auto same = source.data.subspan(at, slab.size());
+      if (std::memcmp(same.data(), slab.data(), slab.size()) != 0) {
+        complain(tensor.name, "differs from the reference");
+        return false;
+      }
+      reference_->release(source, same);
+      return true;
+    }
+    const int64_t bad = first_not_converted(tensor, source, at / bytes, slab.size() / bytes);
+    if (bad >= 0) complain(tensor.name, "element " + std::to_string(bad) + " is not the reference's, converted");
+    return bad < 0;
+  }
+
+  // A tensor of the reference that is neither here nor quantized here is missing.
+  void check_complete() {
+    if (reference_ == nullptr) return;
+    std::set<std::string> modules;
+    for (const LayerReport& layer : result_.layers) modules.insert(layer.name + ".weight");
+    for (const TensorInfo* tensor : reference_->tensors())
+      if (checkpoint_.find(tensor->name) == nullptr && !modules.contains(tensor->name) &&
+          checkpoint_.find(tensor->name + "_packed") == nullptr)
+        complain(tensor->name, "is in the reference and missing here");
+  }
+
+  const Context& context_;
+  const Checkpoint& checkpoint_;
+  const Checkpoint* reference_;
+  const QuantConfig config_;
+  VerifyResult result_;
+};
+
+}  // namespace
+
+VerifyResult verify(const Context& context, const Checkpoint& checkpoint, const Checkpoint* reference,
+                    const Progress& progress) {
+  return Verifier(context, checkpoint, reference).run(progress);
+}
+
+}  // namespace codecllm

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading back what was written: what a checkpoint's tensors are, and how far they are from their source.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/context.h"
+#include "base/function_ref.h"
+#include "io/checkpoint.h"
+#include "io/packed_reader.h"
+#include "io/quant_config.h"
+
+namespace codecllm {
+
+// One quantized layer against its source.
+struct LayerReport {
+  std::string name;       // module
+  std::string scheme;     // "int8 channel", "int4 group 128"
+  int64_t weights = 0;
+  uint64_t bytes = 0;     // codes, scales and everything else that belongs to it
+  double sqnr_db = 0;     // 10 log10(sum w^2 / sum (w - w')^2); infinite when exact. 0 without a source
+  double max_abs_error = 0;
+  int64_t poor_rows = 0;  // rows whose own SQNR is below the format's floor
+  std::string problem;    // empty: good
+};
+
+// A row counts as poor below this: half of the codes' range is lost to a scale that does not fit (one scale per tensor
+// over rows of very different size, an outlier, a wrong scale).
+double sqnr_floor_db(int bits);
+
+// Decodes every weight: code to value to code must be the identity, scales finite and not zero. With `source` [rows,
+// columns] also the error against it; more than 5% of poor rows, or a poor layer, is a problem. rows_done is called with
+// rows whose bytes may leave memory.
+LayerReport check_layer(const Context& context, const std::string& module, const PackedReader& reader,
+                        const QuantArgs& args, const TensorInfo* source,
+                        FunctionRef<void(int64_t first, int64_t count)> rows_done);
+
+struct VerifyResult {
+  int64_t tensors = 0;
+  uint64_t bytes = 0;
+  std::vector<LayerReport> layers;
+  std::vector<std::string> bad;  // sentences that name the tensor
+};
+
+// Checks every tensor of a checkpoint: plain ones for NaN and infinity, quantized ones as check_layer does, against the
+// reference where one is given (plain tensors must then be equal to its bit for bit, or to it converted).
+VerifyResult verify(const Context& context, const Checkpoint& checkpoint, const Checkpoint* reference,
+                    const Progress& progress = {});
+
+std::string scheme_text(const QuantArgs& args);
+
+}  // namespace codecllm

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <mutex>
+
+#include "format/affine.h"
+#include "quant/rtn.h"
+#include "quant/verify.h"
+
+namespace codecllm {
+
+std::string scheme_text(const QuantArgs& args) {
+  std::string text = (args.type == NumberType::integer ? "int" : "float") + std::to_string(args.num_bits) + " " +
+                     std::string(strategy_name(args.strategy));
+  if (args.strategy == Strategy::group) text += " " + std::to_string(args.group_size);
+  return text;
+}
+
+double sqnr_floor_db(int bits) { return std::max(5.0, 6.02 * bits - 28.0); }
+
+namespace {
+
+struct RowResult {
+  double signal = 0, noise = 0, max_error = 0;
+  bool bad_scale = false, unstable_code = false, bad_source = false;
+};
+
+RowResult check_row(const PackedReader& reader, const QuantArgs& args, const TensorInfo* source, int64_t row,
+                    std::vector<int8_t>& codes, std::vector<int8_t>& again, std::vector<float>& values,
+                    std::vector<float>& original) {
+  RowResult result;
+  const int64_t columns = reader.columns(), group = reader.group();
+  reader.codes(row, codes.data());
+  for (int64_t g = 0; g < reader.groups(); ++g) {
+    const float scale = reader.scale(row, g);
+    if (!std::isfinite(scale) || scale == 0) {
+      result.bad_scale = true;
+      return result;
+    }
+    const int64_t begin = g * group, end = std::min(columns, begin + group);
+    for (int64_t k = begin; k < end; ++k) values[k] = static_cast<float>(codes[k]) * scale;
+    quantize(std::span(values).subspan(begin, end - begin), scale, args.num_bits, ScaleRule::full, again.data() + begin);
+  }
+  result.unstable_code = codes != again;
+  if (source == nullptr) return result;
+  read_source_row(*source, row, original);
+  for (int64_t k = 0; k < columns; ++k) {
+    const double w = original[k], error = w - values[k];
+    result.signal += w * w;
+    result.noise += error * error;
+    result.max_error = std::max(result.max_error, std::fabs(error));
+  }
+  result.bad_source = !std::isfinite(result.signal);
+  return result;
+}
+
+double to_db(double signal, double noise) {
+  if (noise > 0) return 10 * std::log10(signal / noise);
+  return signal > 0 ? std::numeric_limits<double>::infinity() : 0;
+}
+
+std::string judge(const LayerReport& report, const std::vector<RowResult>& rows, const QuantArgs& args, bool compared) {
+  int64_t filled = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].bad_scale) return "row " + std::to_string(i) + " has a scale that is zero or not finite";
+    if (rows[i].unstable_code) return "row " + std::to_string(i) + " holds codes that its scale does not reproduce";
+    if (rows[i].bad_source) return "row " + std::to_string(i) + " of the source is not finite";
+    filled += rows[i].signal > 0 ? 1 : 0;
+  }
+  if (!compared || filled == 0) return "";
+  char text[200];
+  const double floor = sqnr_floor_db(args.num_bits);
+  if (report.sqnr_db < floor || report.poor_rows * 20 > filled) {
+    std::snprintf(text, sizeof text,
+                  "SQNR %.1f dB, and %lld of %lld rows below %.0f dB: the scales do not fit the rows; use one per channel or group",
+                  report.sqnr_db, static_cast<long long>(report.poor_rows), static_cast<long long>(filled), floor);
+    return text;
+  }
+  return "";
+}
+
+}  // namespace
+
+LayerReport check_layer(const Context& context, const std::string& module, const PackedReader& reader,
+                        const QuantArgs& args, const TensorInfo* source,
+                        FunctionRef<void(int64_t first, int64_t count)> rows_done) {
+  LayerReport report;
+  report.name = module;
+  report.scheme = scheme_text(args);
+  report.weights = reader.rows() * reader.columns();
+  std::vector<RowResult> rows(static_cast<size_t>(reader.rows()));
+  const int64_t slab = std::max<int64_t>(16, (int64_t{8} << 20) / std::max<int64_t>(1, reader.columns()));
+  for (int64_t first = 0; first < reader.rows(); first += slab) {
+    const int64_t count = std::min(slab, reader.rows() - first);
+    context.impl().pool.parallel_for(static_cast<size_t>(count), 16, [&](size_t begin, size_t end, int) {
+      const auto n = static_cast<size_t>(reader.columns());
+      std::vector<int8_t> codes(n), again(n);
+      std::vector<float> values(n), original(n);
+      for (int64_t row = first + static_cast<int64_t>(begin); row < first + static_cast<int64_t>(end); ++row)
+        rows[row] = check_row(reader, args, source, row, codes, again, values, original);
+    });
+    rows_done(first, count);
+  }
+  double signal = 0, noise = 0;
+  for (const RowResult& row : rows) {
+    signal += row.signal;
+    noise += row.noise;
+    report.max_abs_error = std::max(report.max_abs_error, row.max_error);
+    if (row.signal > 0 && to_db(row.signal, row.noise) < sqnr_floor_db(args.num_bits)) ++report.poor_rows;
+  }
+  if (source != nullptr) report.sqnr_db = to_db(signal, noise);
+  report.problem = judge(report, rows, args, source != nullptr);
+  return report;
+}
+
+}  // namespace codecllm
