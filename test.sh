@@ -108,7 +108,7 @@ run_fuzzers() {
 
 run_stage() {
   case "$1" in
-    release) build release release -DCODECLLM_BENCH=OFF && run_tests release release ;;
+    release) build release release -DCODECLLM_TESTS=ON -DCODECLLM_BENCH=OFF && run_tests release release ;;
     asan) build asan fuzz -DCODECLLM_BENCH=OFF && run_tests asan fuzz ;;
     fuzz) build fuzz fuzz -DCODECLLM_BENCH=OFF && run_fuzzers ;;
     tsan)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/thread_pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -36,43 +37,53 @@ void wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
 
 }  // namespace
 
+// The caller waits for pieces, not for workers: one that the system has not woken by the time all pieces are taken is
+// never waited for, so a busy machine does not stall a range. A piece is claimed by raising `ticket`, which carries the
+// range's number in its high half: a late worker's claim on a finished range fails.
 struct ThreadPool::State {
   using Body = FunctionRef<void(size_t, size_t, int)>;
 
   std::vector<std::thread> workers;
   std::mutex in_use;  // held by the thread whose range runs
 
-  const Body* body = nullptr;
-  size_t n = 0, grain = 1;
-  std::atomic<size_t> next{0};
-  alignas(64) std::atomic<uint32_t> epoch{0};    // raised to start a range
-  alignas(64) std::atomic<uint32_t> running{0};  // workers that have not finished it
+  // Written before `ticket` names the range, read after a claim on it; a claimed range cannot end before its piece does.
+  std::atomic<const Body*> body{nullptr};
+  std::atomic<size_t> n{0}, grain{1};
+  std::atomic<uint32_t> pieces{0};
+
+  alignas(64) std::atomic<uint64_t> ticket{0};  // range << 32 | next piece
+  alignas(64) std::atomic<uint32_t> range{0};   // what sleeping workers watch
+  alignas(64) std::atomic<uint32_t> done{0};    // finished pieces of the range
   std::atomic<bool> stop{false};
 
   std::mutex error_lock;
   std::exception_ptr error;
 
-  void take_pieces(int worker) {
+  void take_pieces(int worker, uint32_t of_range) {
     for (;;) {
-      const size_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= n) return;
+      uint64_t t = ticket.load(std::memory_order_acquire);
+      const auto piece = static_cast<uint32_t>(t);
+      if (t >> 32 != of_range || piece >= pieces.load(std::memory_order_relaxed)) return;
+      if (!ticket.compare_exchange_weak(t, t + 1, std::memory_order_acq_rel)) continue;
+      const size_t step = grain.load(std::memory_order_relaxed), begin = piece * step;
       try {
-        (*body)(begin, begin + grain < n ? begin + grain : n, worker);
+        (*body.load(std::memory_order_relaxed))(begin, std::min(begin + step, n.load(std::memory_order_relaxed)), worker);
       } catch (...) {
-        std::lock_guard lock(error_lock);
+        const std::lock_guard lock(error_lock);
         if (!error) error = std::current_exception();
       }
+      done.fetch_add(1, std::memory_order_acq_rel);
+      done.notify_one();
     }
   }
 
   void worker_loop(int worker) {
     uint32_t seen = 0;
     for (;;) {
-      wait_while(epoch, seen);
-      seen = epoch.load(std::memory_order_acquire);
+      wait_while(range, seen);
+      seen = range.load(std::memory_order_acquire);
       if (stop.load(std::memory_order_relaxed)) return;
-      take_pieces(worker);
-      if (running.fetch_sub(1, std::memory_order_acq_rel) == 1) running.notify_one();
+      take_pieces(worker, seen);
     }
   }
 };
@@ -88,8 +99,8 @@ ThreadPool::ThreadPool(ThreadPool&&) noexcept = default;
 ThreadPool::~ThreadPool() {
   if (!state_) return;
   state_->stop.store(true, std::memory_order_relaxed);
-  state_->epoch.fetch_add(1, std::memory_order_release);
-  state_->epoch.notify_all();
+  state_->range.fetch_add(1, std::memory_order_release);
+  state_->range.notify_all();
   for (auto& worker : state_->workers) worker.join();
 }
 
@@ -105,18 +116,21 @@ void ThreadPool::parallel_for(size_t n, size_t grain, FunctionRef<void(size_t, s
   std::unique_lock lock(s.in_use, std::defer_lock);
   if (n <= grain || s.workers.empty() || inside || !lock.try_lock()) return body(0, n, 0);
 
-  s.body = &body;
-  s.n = n;
-  s.grain = grain;
+  const auto pieces = static_cast<uint32_t>((n + grain - 1) / grain);
+  const uint32_t range = s.range.load(std::memory_order_relaxed) + 1;
+  s.body.store(&body, std::memory_order_relaxed);
+  s.n.store(n, std::memory_order_relaxed);
+  s.grain.store(grain, std::memory_order_relaxed);
+  s.pieces.store(pieces, std::memory_order_relaxed);
+  s.done.store(0, std::memory_order_relaxed);
   s.error = nullptr;
-  s.next.store(0, std::memory_order_relaxed);
-  s.running.store(static_cast<uint32_t>(s.workers.size()), std::memory_order_relaxed);
-  s.epoch.fetch_add(1, std::memory_order_release);
-  s.epoch.notify_all();
+  s.ticket.store(uint64_t{range} << 32, std::memory_order_release);
+  s.range.store(range, std::memory_order_release);
+  s.range.notify_all();
   inside = true;
-  s.take_pieces(0);
+  s.take_pieces(0, range);
   inside = false;
-  for (uint32_t left; (left = s.running.load(std::memory_order_acquire)) != 0;) wait_while(s.running, left);
+  for (uint32_t finished; (finished = s.done.load(std::memory_order_acquire)) != pieces;) wait_while(s.done, finished);
   if (s.error) std::rethrow_exception(s.error);
 }
 

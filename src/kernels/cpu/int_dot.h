@@ -33,6 +33,10 @@ struct IntSum {
 };
 VEC IntSum zero_sum() { return {zero_int(), zero_int()}; }
 
+// The multiply-add that the products are made of, and what it counts for.
+constexpr double kMultiplyAddOps = 2 * 64;
+VEC vi multiply_add(vi sum, vi a, vi b) { return _mm512_dpbusd_epi32(sum, a, b); }
+
 VEC Unit load_unit(const uint8_t* line) { return _mm512_loadu_si512(line); }
 VEC void load_nibble_units(const uint8_t* line, Unit& first, Unit& second) {
   const __m512i bytes = _mm512_loadu_si512(line), mask = _mm512_set1_epi8(15);
@@ -72,6 +76,9 @@ struct IntSum {
   }
 };
 VEC IntSum zero_sum() { return {zero_int(), zero_int(), zero_int()}; }
+
+constexpr double kMultiplyAddOps = 2 * 32;
+VEC vi multiply_add(vi sum, vi a, vi b) { return add(sum, {_mm256_madd_epi16(a.a, b.a), _mm256_madd_epi16(a.b, b.b)}); }
 
 VEC Unit widen(__m256i a, __m256i b) {
   const __m256i mask = _mm256_set1_epi16(255);

@@ -63,11 +63,7 @@ void tile(const MatrixView& w, const float* x, int64_t x_stride, float* y, int64
   }
 }
 
-#if defined(__AVX512F__)
-constexpr int kTileRows = 6, kTilePanels = 2;
-#else
-constexpr int kTileRows = 3, kTilePanels = 1;
-#endif
+constexpr int kTileRows = kManyRegisters ? 6 : 3, kTilePanels = kManyRegisters ? 2 : 1;
 
 template <Element E, int P>
 void panels(const MatrixView& w, const float* x, int64_t x_stride, int64_t rows, float* y, int64_t y_stride,

@@ -158,11 +158,7 @@ void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stri
   }
 }
 
-#if defined(__AVX512F__)
-constexpr int kTileRows = 6, kTilePanels = 2;
-#else
-constexpr int kTileRows = 2, kTilePanels = 1;
-#endif
+constexpr int kTileRows = kManyRegisters ? 6 : 2, kTilePanels = kManyRegisters ? 2 : 1;
 
 template <bool kNibbles, int P>
 void panels(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t p0) {

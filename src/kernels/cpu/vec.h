@@ -18,6 +18,11 @@ namespace {
 
 using vf = __m512;
 using vi = __m512i;
+constexpr bool kManyRegisters = true;  // 32 of 512 bits
+
+// Keeps a value unknown to the compiler, so that a loop over it is neither folded nor hoisted.
+VEC void opaque(vf& v) { asm volatile("" : "+v"(v)); }
+VEC void opaque(vi& v) { asm volatile("" : "+v"(v)); }
 
 VEC vf load(const float* p) { return _mm512_loadu_ps(p); }
 VEC vf load_n(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p); }
@@ -61,6 +66,7 @@ VEC void load_bf16_pairs(const uint16_t* p, vf& first, vf& second) {
   second = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
 }
 
+VEC vi load_int(const void* p) { return _mm512_loadu_si512(p); }
 VEC vi set1_int(int32_t x) { return _mm512_set1_epi32(x); }
 VEC vi add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 VEC vi sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
@@ -76,6 +82,10 @@ struct vf {
 struct vi {
   __m256i a, b;
 };
+constexpr bool kManyRegisters = false;  // 16 of 256 bits
+
+VEC void opaque(vf& v) { asm volatile("" : "+x"(v.a), "+x"(v.b)); }
+VEC void opaque(vi& v) { asm volatile("" : "+x"(v.a), "+x"(v.b)); }
 
 VEC vf load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 VEC __m256i first_lanes(int64_t n) {  // all bits set in lanes below n
@@ -149,6 +159,7 @@ VEC void load_bf16_pairs(const uint16_t* p, vf& first, vf& second) {
   second = {_mm256_castsi256_ps(_mm256_and_si256(a, mask)), _mm256_castsi256_ps(_mm256_and_si256(b, mask))};
 }
 
+VEC vi load_int(const void* p) { return {load256(p), load256(static_cast<const char*>(p) + 32)}; }
 VEC vi set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 VEC vi add(vi x, vi y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
 VEC vi sub(vi x, vi y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
