@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "base/file.h"
-#include "format/float16.h"
+#include "format/plain_float.h"
 #include "io/packed_reader.h"
 #include "io/quant_config.h"
 #include "model/weights.h"
@@ -22,17 +22,6 @@ double entropy(const std::vector<uint64_t>& histogram) {
   for (uint64_t count : histogram)
     if (count > 0) bits -= static_cast<double>(count) / total * std::log2(static_cast<double>(count) / total);
   return total > 0 ? bits : 0;
-}
-
-float value_at(const TensorInfo& tensor, int64_t i) {
-  if (tensor.dtype == DType::f32) {
-    float value;
-    std::memcpy(&value, tensor.data.data() + i * 4, 4);
-    return value;
-  }
-  uint16_t bits;
-  std::memcpy(&bits, tensor.data.data() + i * 2, 2);
-  return tensor.dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
 
 class Inspector {
@@ -89,7 +78,7 @@ class Inspector {
       int64_t sick = 0;
       float low = std::numeric_limits<float>::infinity(), high = -low;
       for (size_t i = begin; i < end; ++i) {
-        const float value = value_at(tensor, static_cast<int64_t>(i));
+        const float value = load_float(tensor.data.data(), static_cast<int64_t>(i), tensor.dtype);
         if (halves) {
           uint16_t bits;
           std::memcpy(&bits, tensor.data.data() + 2 * i, 2);
@@ -117,7 +106,7 @@ class Inspector {
     const int64_t n = tensor.elements();
     int64_t zeros = 0;
     for (int64_t i = 0; i < n; ++i) {
-      const double value = value_at(tensor, i);
+      const double value = load_float(tensor.data.data(), i, tensor.dtype);
       zeros += value == 0 ? 1 : 0;
       if (scales.count + i == 0 || value < scales.min) scales.min = value;
       if (scales.count + i == 0 || value > scales.max) scales.max = value;

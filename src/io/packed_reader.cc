@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/packed_reader.h"
 
-#include <cstring>
-
-#include "format/float16.h"
+#include "format/plain_float.h"
 
 namespace codecllm {
 
@@ -20,15 +18,7 @@ void PackedReader::codes(int64_t row, int8_t* out) const {
 
 float PackedReader::scale(int64_t row, int64_t group) const {
   const int64_t at = args_.strategy == Strategy::tensor ? 0 : row * groups_ + group;
-  const std::byte* from = tensors_.scales->data.data();
-  if (tensors_.scales->dtype == DType::f32) {
-    float value;
-    std::memcpy(&value, from + at * 4, 4);
-    return value;
-  }
-  uint16_t bits;
-  std::memcpy(&bits, from + at * 2, 2);
-  return tensors_.scales->dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
+  return load_float(tensors_.scales->data.data(), at, tensors_.scales->dtype);
 }
 
 }  // namespace codecllm

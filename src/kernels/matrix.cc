@@ -5,7 +5,7 @@
 #include <string>
 
 #include "codecllm/error.h"
-#include "format/float16.h"
+#include "format/plain_float.h"
 
 namespace codecllm {
 
@@ -29,30 +29,19 @@ uint8_t* Matrix::line(int64_t panel, int64_t index) {
   return data_.as<uint8_t>().data() + panel * view_.panel_bytes() + index * kLineBytes;
 }
 
-static float load_as_f32(const void* row, int64_t column, DType type) {
-  if (type == DType::f32) {
-    float value;
-    std::memcpy(&value, static_cast<const char*>(row) + column * 4, 4);
-    return value;
-  }
-  uint16_t bits;
-  std::memcpy(&bits, static_cast<const char*>(row) + column * 2, 2);
-  return type == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-}
-
 void Matrix::set_panel(int64_t panel, FloatRows rows, DType type) {
   const bool same = element_of(type) == view_.element;
   for (size_t lane = 0; lane < rows.size(); ++lane) {
     for (int64_t k = 0; k < view_.columns; ++k) {
       if (view_.element == Element::f32) {
-        reinterpret_cast<float*>(line(panel, k))[lane] = load_as_f32(rows[lane], k, type);
+        reinterpret_cast<float*>(line(panel, k))[lane] = load_float(rows[lane], k, type);
         continue;
       }
       uint16_t bits;
       if (same) {
         std::memcpy(&bits, static_cast<const char*>(rows[lane]) + k * 2, 2);
       } else {
-        const float value = load_as_f32(rows[lane], k, type);
+        const float value = load_float(rows[lane], k, type);
         bits = view_.element == Element::bf16 ? f32_to_bf16(value) : f32_to_f16(value);
       }
       auto* halves = reinterpret_cast<uint16_t*>(line(panel, k / 2));

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstring>
 #include <map>
 
-#include "format/float16.h"
+#include "format/plain_float.h"
 #include "io/packed_reader.h"
 #include "io/quant_config.h"
 #include "model/weights.h"
@@ -103,20 +102,8 @@ class Loader {
 
   std::vector<float> load_vector(const std::string& name, int64_t n) const {
     const TensorInfo& tensor = need(name, {n});
-    return read_floats(tensor.data.data(), tensor.dtype, n);
-  }
-
-  static std::vector<float> read_floats(const std::byte* data, DType type, int64_t n) {
     std::vector<float> values(static_cast<size_t>(n));
-    for (int64_t i = 0; i < n; ++i) {
-      uint16_t bits = 0;
-      if (type == DType::f32) {
-        std::memcpy(&values[i], data + i * 4, 4);
-      } else {
-        std::memcpy(&bits, data + i * 2, 2);
-        values[i] = type == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-      }
-    }
+    load_floats(tensor.data.data(), 0, tensor.dtype, values);
     return values;
   }
 

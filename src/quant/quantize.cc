@@ -8,8 +8,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "format/affine.h"
-#include "format/float16.h"
+#include "format/plain_float.h"
 #include "model/weights.h"
 #include "quant/output.h"
 #include "quant/rtn.h"
@@ -104,14 +103,11 @@ class Worker {
     const auto from = static_cast<size_t>(dtype_bits(tensor.source->dtype) / 8);
     const auto to = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
     for_pieces(tensor, [&](size_t offset, std::span<const std::byte> part) {
-      std::vector<float> values(part.size() / from);
-      const TensorInfo piece = {.name = "", .dtype = tensor.source->dtype, .shape = {}, .data = part};
-      read_source_row(piece, 0, values);
-      std::vector<uint16_t> halves(to == 2 ? values.size() : 0);
-      for (size_t i = 0; i < halves.size(); ++i)
-        halves[i] = tensor.dtype == DType::bf16 ? f32_to_bf16(values[i]) : f32_to_f16(values[i]);
-      output_.write(tensor.source->name, offset / from * to,
-                    to == 2 ? std::as_bytes(std::span(halves)) : std::as_bytes(std::span(values)));
+      const auto count = static_cast<int64_t>(part.size() / from);
+      std::vector<std::byte> converted(static_cast<size_t>(count) * to);
+      for (int64_t i = 0; i < count; ++i)
+        store_float(converted.data(), i, tensor.dtype, load_float(part.data(), i, tensor.source->dtype));
+      output_.write(tensor.source->name, offset / from * to, converted);
     });
   }
 

@@ -7,23 +7,13 @@
 #include <cstring>
 
 #include "format/affine.h"
-#include "format/float16.h"
+#include "format/plain_float.h"
 #include "io/packed.h"
 
 namespace codecllm {
 
 void read_source_row(const TensorInfo& tensor, int64_t row, std::span<float> out) {
-  const size_t n = out.size(), bytes = n * static_cast<size_t>(dtype_bits(tensor.dtype)) / 8;
-  const std::byte* from = tensor.data.data() + static_cast<size_t>(row) * bytes;
-  if (tensor.dtype == DType::f32) {
-    std::memcpy(out.data(), from, bytes);
-    return;
-  }
-  for (size_t i = 0; i < n; ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, from + 2 * i, 2);
-    out[i] = tensor.dtype == DType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-  }
+  load_floats(tensor.data.data(), row * static_cast<int64_t>(out.size()), tensor.dtype, out);
 }
 
 int64_t rows_per_piece(const TensorInfo& tensor) {
@@ -120,11 +110,7 @@ class Rounder {
     return words;
   }
 
-  void put_scale(int64_t index, float scale) {
-    std::byte* to = scales_.data() + index * scale_bytes_;
-    const uint16_t bits = job_.dtype == DType::bf16 ? f32_to_bf16(scale) : f32_to_f16(scale);
-    std::memcpy(to, scale_bytes_ == 4 ? static_cast<const void*>(&scale) : &bits, static_cast<size_t>(scale_bytes_));
-  }
+  void put_scale(int64_t index, float scale) { store_float(scales_.data(), index, job_.dtype, scale); }
 
   std::span<const std::byte> source_bytes(int64_t first, int64_t count) const {
     const auto row = static_cast<size_t>(columns_ * dtype_bits(job_.source->dtype) / 8);

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "format/affine.h"
-#include "quant/rtn.h"
+#include "format/plain_float.h"
 
 namespace codecllm {
 
@@ -27,8 +27,7 @@ int64_t first_not_finite(const Context& context, const TensorInfo& tensor, std::
     for (size_t piece = begin; piece < end; ++piece) {
       const size_t first = piece * kPiece, count = std::min(kPiece, elements - first);
       values.resize(count);
-      read_source_row({.name = "", .dtype = tensor.dtype, .shape = {}, .data = slab.subspan(first * bytes, count * bytes)},
-                      0, values);
+      load_floats(slab.data(), static_cast<int64_t>(first), tensor.dtype, values);
       const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
       if (bad != values.end()) found[piece] = static_cast<int64_t>(first) + (bad - values.begin());
     }
@@ -40,16 +39,9 @@ int64_t first_not_finite(const Context& context, const TensorInfo& tensor, std::
 
 // Index of the first value of `got` that is not the source's value converted, or -1.
 int64_t first_not_converted(const TensorInfo& got, const TensorInfo& source, size_t first, size_t count) {
-  const auto part = [&](const TensorInfo& tensor) {
-    const auto bytes = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
-    std::vector<float> values(count);
-    read_source_row({.name = "", .dtype = tensor.dtype, .shape = {}, .data = tensor.data.subspan(first * bytes, count * bytes)},
-                    0, values);
-    return values;
-  };
-  const std::vector<float> a = part(got), b = part(source);
-  for (size_t i = 0; i < count; ++i)
-    if (a[i] != round_to(b[i], got.dtype)) return static_cast<int64_t>(first + i);
+  for (auto i = static_cast<int64_t>(first); i < static_cast<int64_t>(first + count); ++i)
+    if (load_float(got.data.data(), i, got.dtype) != round_to(load_float(source.data.data(), i, source.dtype), got.dtype))
+      return i;
   return -1;
 }
 
