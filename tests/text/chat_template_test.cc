@@ -96,7 +96,21 @@ INSTANTIATE_TEST_SUITE_P(
                     "{{ 1" + repeated(" + 1", 5000) + " }}", "{{ x" + repeated(".a", 5000) + " }}",
                     "{{ x" + repeated("|upper", 5000) + " }}", repeated("{% if 1 %}", 5000),
                     repeated("{% for x in y %}", 5000), "{{ 1" + repeated(" if 1 else 1", 5000) + " }}",
-                    "{{ a" + repeated("[0]", 5000) + " }}", "{{ range(0, 1, 0) }}"));
+                    "{{ a" + repeated("[0]", 5000) + " }}", "{{ range(0, 1, 0) }}",
+                    "{% set n = namespace(x=[1]) %}" + loop1 + "{% set n.x = [n.x].count %}{% endfor %}",
+                    "{% set n = namespace(x=1) %}" + loop1 +
+                        "{% for i in [n.x, 1] %}{% set n.x = loop %}{% endfor %}{% endfor %}",
+                    "{% for i in [1] %}{% set loop.x = loop %}{% endfor %}"));
+
+TEST(ChatTemplate, long_chains_of_scopes_are_freed) {
+  const std::string define =
+      "{% macro g() %}{% macro f() %}{{ n.make() }}{% endmacro %}{% set n.f = f %}{% endmacro %}";
+  EXPECT_EQ(
+      apply_chat_template("{% set n = namespace() %}" + define +
+                              "{% set n.make = g %}{% for i in range(20000) %}{{ n.make() }}{% endfor %}ok",
+                          Json::object()),
+      "ok");
+}
 
 TEST(ChatTemplate, cycles_through_namespaces_are_freed) {
   // The leak checker of the sanitizer build looks at these.

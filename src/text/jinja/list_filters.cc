@@ -191,12 +191,13 @@ Value filter_unique(Runtime& r, const Value& object, const Arguments& arguments)
   auto keyed =
       with_keys(r, object, arguments.get(1, "attribute"), arguments.get(0, "case_sensitive").truthy());
   List out, seen;
-  for (auto& [key, item] : keyed) {
+  for (auto& entry : keyed) {
+    const Value& key = entry.first;
     const bool known =
         std::any_of(seen.items.begin(), seen.items.end(), [&](const Value& k) { return r.same(k, key); });
     if (known) continue;
     seen.items.push_back(key);
-    out.items.push_back(std::move(item));
+    out.items.push_back(std::move(entry.second));
   }
   return out;
 }
