@@ -36,14 +36,19 @@ class Codecllm:
     def __init__(self, binary, threads):
         self.binary, self.threads = binary, threads
 
-    def __call__(self, command, *arguments):
+    def attempt(self, command, *arguments):
+        """(exit code, stdout, stderr)"""
         call = [self.binary, command, *map(str, arguments), "--json", "-q"]
         if self.threads:
             call += ["--threads", str(self.threads)]
         done = subprocess.run(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if done.returncode != 0:
-            sys.exit(f"demo: {' '.join(call)}\nexit code {done.returncode}: {done.stderr.decode('utf-8', 'replace')}")
-        return json.loads(done.stdout.decode("utf-8"))
+        return done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8", "replace")
+
+    def __call__(self, command, *arguments):
+        code, out, error = self.attempt(command, *arguments)
+        if code != 0:
+            sys.exit(f"demo: {command} {' '.join(map(str, arguments))}\nexit code {code}: {error}")
+        return json.loads(out)
 
     def generate(self, model, prompts):
         """The greedy continuation of every prompt: [(text, tokens)]."""
@@ -170,7 +175,13 @@ def make_models(run, model, folder):
 
     def quantize(source, scheme, name):
         models[name] = os.path.join(folder, name)
-        made = run("quantize", source, "-o", models[name], "--scheme", scheme)
+        arguments = ["quantize", source, "-o", models[name], "--scheme", scheme]
+        code, out, error = run.attempt(*arguments)
+        if code == 1:  # refused as garbage; the demo wants to show what it would have been
+            print(textwrap.fill(f"{name} is refused: {error.strip()}", WIDTH, subsequent_indent="    "))
+            made = run(*arguments, "--force")
+        else:
+            made = json.loads(out)
         print(f"{name:21s} {made['weight_bytes'] / 1e6:7.2f} MB  {made['bits_per_weight']:6.2f} bits per weight  "
               f"{made['seconds']:6.2f} s")
 

@@ -20,7 +20,7 @@ using Progress = std::function<bool(double done, std::string_view what)>;
 
 struct ContextOptions {
   int threads = 0;   // 0: one per CPU that this process may run on
-  std::string isa;   // "" : the best tier of this CPU, or what the environment variable CODECLLM_ISA names
+  std::string isa = {};  // "" : the best tier of this CPU, or what the environment variable CODECLLM_ISA names
   LogSink log = {};  // empty: silent
 };
 

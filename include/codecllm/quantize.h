@@ -15,8 +15,8 @@ struct QuantizeRequest {
   std::string model;                 // directory of the 16- or 32-bit original
   std::string output;                // directory to write; must not exist
   std::string scheme = "int8";       // a preset: int8, int8-tensor, int8-g128, int4-g128, bf16, f16, f32
-  std::vector<std::string> only;     // globs or "re:..." of layer names; empty: all linear layers but lm_head
-  std::vector<std::string> ignore;
+  std::vector<std::string> only = {};     // globs or "re:..." of layer names; empty: all linear layers but lm_head
+  std::vector<std::string> ignore = {};
   bool force = false;                // keep the output even when a check fails
 };
 

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -23,7 +24,9 @@ size_t mapped_bytes(size_t bytes) { return (bytes + kHugePage - 1) / kHugePage *
 
 Buffer::Buffer(size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
-  if (is_mapped(bytes)) {
+  if (bytes > SIZE_MAX / 2) {
+    // A negative size that was cast; rounding it up to pages would wrap around.
+  } else if (is_mapped(bytes)) {
     // Over-map by one huge page, then give back what lies outside the aligned range.
     const size_t size = mapped_bytes(bytes);
     char* raw = static_cast<char*>(

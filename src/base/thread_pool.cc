@@ -38,8 +38,8 @@ void wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
 }  // namespace
 
 // The caller waits for pieces, not for workers: one that the system has not woken by the time all pieces are taken is
-// never waited for, so a busy machine does not stall a range. A piece is claimed by raising `ticket`, which carries the
-// range's number in its high half: a late worker's claim on a finished range fails.
+// never waited for, so a busy machine does not stall a range. A piece is claimed by lowering `ticket`, which holds the
+// range's number and how many of its pieces are left: a late worker finds none left, or another range.
 struct ThreadPool::State {
   using Body = FunctionRef<void(size_t, size_t, int)>;
 
@@ -51,7 +51,7 @@ struct ThreadPool::State {
   std::atomic<size_t> n{0}, grain{1};
   std::atomic<uint32_t> pieces{0};
 
-  alignas(64) std::atomic<uint64_t> ticket{0};  // range << 32 | next piece
+  alignas(64) std::atomic<uint64_t> ticket{0};  // range << 32 | pieces left to claim
   alignas(64) std::atomic<uint32_t> range{0};   // what sleeping workers watch
   alignas(64) std::atomic<uint32_t> done{0};    // finished pieces of the range
   std::atomic<bool> stop{false};
@@ -62,9 +62,10 @@ struct ThreadPool::State {
   void take_pieces(int worker, uint32_t of_range) {
     for (;;) {
       uint64_t t = ticket.load(std::memory_order_acquire);
-      const auto piece = static_cast<uint32_t>(t);
-      if (t >> 32 != of_range || piece >= pieces.load(std::memory_order_relaxed)) return;
-      if (!ticket.compare_exchange_weak(t, t + 1, std::memory_order_acq_rel)) continue;
+      const auto left = static_cast<uint32_t>(t);
+      if (t >> 32 != of_range || left == 0) return;
+      if (!ticket.compare_exchange_weak(t, t - 1, std::memory_order_acq_rel)) continue;
+      const size_t piece = pieces.load(std::memory_order_relaxed) - left;
       const size_t step = grain.load(std::memory_order_relaxed), begin = piece * step;
       try {
         (*body.load(std::memory_order_relaxed))(begin, std::min(begin + step, n.load(std::memory_order_relaxed)), worker);
@@ -124,7 +125,7 @@ void ThreadPool::parallel_for(size_t n, size_t grain, FunctionRef<void(size_t, s
   s.pieces.store(pieces, std::memory_order_relaxed);
   s.done.store(0, std::memory_order_relaxed);
   s.error = nullptr;
-  s.ticket.store(uint64_t{range} << 32, std::memory_order_release);
+  s.ticket.store(uint64_t{range} << 32 | pieces, std::memory_order_release);
   s.range.store(range, std::memory_order_release);
   s.range.notify_all();
   inside = true;

@@ -59,8 +59,9 @@ void Matrix::set_panel(int64_t panel, CodeRows rows) {
         line(panel, k / 4)[lane * 4 + k % 4] = static_cast<uint8_t>(codes[k] + offset);
     } else {
       for (int64_t k = 0; k < view_.columns; ++k) {
-        const auto code = static_cast<uint8_t>((codes[k] + offset) << (k % 8 < 4 ? 0 : 4));
-        line(panel, k / 8)[lane * 4 + k % 4] |= code;
+        const int shift = k % 8 < 4 ? 0 : 4;
+        uint8_t& byte = line(panel, k / 8)[lane * 4 + k % 4];
+        byte = static_cast<uint8_t>((byte & ~(15 << shift)) | (codes[k] + offset) << shift);
       }
     }
   }

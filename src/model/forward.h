@@ -15,7 +15,7 @@ namespace codecllm {
 
 // One token of one sequence. A batch may mix prompts and single tokens of many sequences, in slot order within each.
 struct BatchRow {
-  int32_t token;
+  int32_t token;           // in [0, vocab); the caller checks
   KvSequence* sequence;  // already grown to hold `slot`
   int64_t slot;          // where its key and value go, and its position; it attends to slots 0 .. slot
   bool logits;           // whether its logits are wanted

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/kv_cache.h"
 
+#include <algorithm>
+
 #include "codecllm/error.h"
 
 namespace codecllm {
@@ -25,21 +27,20 @@ KvView KvCache::layer(int64_t layer) const {
 }
 
 void KvCache::grow(KvSequence& sequence, int64_t count) {
+  const int64_t needed = (sequence.length + count + kKvBlock - 1) / kKvBlock - static_cast<int64_t>(sequence.blocks.size());
+  if (needed > static_cast<int64_t>(free_.size()))
+    throw Error(ErrorCode::bad_call, "kv cache",
+                "no room for " + std::to_string(count) + " more tokens after " + std::to_string(sequence.length));
   sequence.length += count;
   while (static_cast<int64_t>(sequence.blocks.size()) * kKvBlock < sequence.length) {
-    if (free_.empty()) {
-      sequence.length -= count;
-      throw Error(ErrorCode::bad_call, "kv cache",
-                  "no room for " + std::to_string(count) + " more tokens after " + std::to_string(sequence.length));
-    }
     sequence.blocks.push_back(free_.back());
     free_.pop_back();
   }
 }
 
 void KvCache::truncate(KvSequence& sequence, int64_t length) {
-  sequence.length = length;
-  while (!sequence.blocks.empty() && (static_cast<int64_t>(sequence.blocks.size()) - 1) * kKvBlock >= length) {
+  sequence.length = std::min(sequence.length, length);
+  while (!sequence.blocks.empty() && (static_cast<int64_t>(sequence.blocks.size()) - 1) * kKvBlock >= sequence.length) {
     free_.push_back(sequence.blocks.back());
     sequence.blocks.pop_back();
   }

@@ -42,7 +42,7 @@ void check(const ModelSpec& spec, const std::string& file) {
   if (spec.rope.rotary % 2 != 0 || spec.rope.rotary > spec.head_dim)
     fail("head_dim " + std::to_string(spec.head_dim) + " cannot be rotated in pairs", file);
   if (spec.sliding_window < 0) fail("sliding_window is negative", file);
-  if (!(spec.norm_eps >= 0)) fail("the norm's epsilon is negative", file);
+  if (!(spec.norm_eps >= 0 && spec.norm_eps <= 1)) fail("the norm's epsilon is not between 0 and 1", file);
 }
 
 // eos_token_id is a number or a list of them.

@@ -2,6 +2,7 @@
 #include "text/added_tokens.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "text/unicode.h"
 #include "text/utf8.h"
@@ -35,8 +36,10 @@ std::vector<AddedToken> load_added_tokens(const Json& list, Vocabulary& vocabula
 
 AddedTokenFinder::AddedTokenFinder(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
   std::erase_if(tokens_, [](const AddedToken& token) { return token.content.empty(); });
-  std::stable_sort(tokens_.begin(), tokens_.end(),
-                   [](const AddedToken& a, const AddedToken& b) { return a.content < b.content; });
+  // Two tokens may have the same normalized form: the one with the lower id is found.
+  std::sort(tokens_.begin(), tokens_.end(), [](const AddedToken& a, const AddedToken& b) {
+    return std::tie(a.content, a.id) < std::tie(b.content, b.id);
+  });
   for (const AddedToken& token : tokens_) first_bytes_.set(static_cast<unsigned char>(token.content[0]));
 }
 

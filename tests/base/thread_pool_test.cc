@@ -46,5 +46,21 @@ TEST(ThreadPool, ManyCallersShareIt) {
   EXPECT_EQ(sum, 4u * 200 * 10);
 }
 
+// Ranges of very different sizes right after each other: a worker that is late for one must not take a piece of it, nor
+// a piece too many of the next.
+TEST(ThreadPool, RangesInQuickSuccessionStayApart) {
+  ThreadPool pool(4);
+  std::vector<std::atomic<int>> count(300);
+  for (int round = 0; round < 20000; ++round) {
+    const size_t n = round % 3 == 0 ? 300 : 2 + round % 5;
+    for (size_t i = 0; i < n; ++i) count[i].store(0, std::memory_order_relaxed);
+    pool.parallel_for(n, 1, [&](size_t begin, size_t end, int) {
+      ASSERT_LE(end, n);
+      for (size_t i = begin; i < end; ++i) count[i].fetch_add(1, std::memory_order_relaxed);
+    });
+    for (size_t i = 0; i < n; ++i) ASSERT_EQ(count[i].load(std::memory_order_relaxed), 1) << round;
+  }
+}
+
 }  // namespace
 }  // namespace codecllm

@@ -15,6 +15,9 @@ from .world import MONTHS, PEOPLE, best_friend
 
 Record = tuple[str, ...]
 
+# How often a document of facts ends after its third sentence, and after each later one.
+STOP = 0.13
+
 
 @dataclasses.dataclass(frozen=True)
 class Domain:
@@ -157,8 +160,8 @@ def document(dice: Dice) -> str:
     here = dice.rng.randrange(len(domain.records))
     asking = bool(domain.asks) and dice.chance(0.25)
     form = dice.pick(domain.asks if asking else domain.templates, domain.name, wild=0.3)
-    lines = []
-    for _ in range(dice.rng.randint(4, 9)):
+    lines: list[str] = []
+    while len(lines) < 3 or (len(lines) < 12 and not dice.chance(STOP)):
         record = domain.records[here]
         lines.append(ask_line(*question(domain, form, record)) if asking else sentence(form, record))
         follow = dice.chance(0.65)

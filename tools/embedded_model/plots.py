@@ -15,7 +15,7 @@ def _near(value: int) -> list[str]:
 
 def errand(s: Story) -> None:
     """A promise, a trade for part of what the hero carries, a gift."""
-    hero = s.hero()
+    hero = s.hero
     friend = s.meet(hero, "friend")
     thing = s.thing(friend)
     seller = s.meet(friend, "seller")
@@ -41,7 +41,7 @@ def errand(s: Story) -> None:
            seller.trait, h=hero, p=counted(price, goods), l=counted(left, goods), were=were(left),
            holder=holder)
     s.home_again(hero)
-    eaten = s.dice.number(1, 3, hero.pet_name, "eats") if s.dice.chance(0.5) else 0
+    eaten = min(left - 1, s.dice.number(1, 3, hero.pet_name, "eats")) if s.dice.pick((True, False), hero.pet) else 0
     if eaten:
         left -= eaten
         s.tell(["Hungry {pet} ate {e}, and then only {l} {were} left."], hero.pet,
@@ -61,7 +61,7 @@ def errand(s: Story) -> None:
 
 def hidden(s: Story) -> None:
     """A thing is hidden, moved by someone else, and found again."""
-    hero = s.hero()
+    hero = s.hero
     thing = s.thing(hero)
     other = s.meet(hero, "rival")
     place = s.dice.pick(PLACES, hero.name, "hides at")
@@ -103,7 +103,7 @@ def hidden(s: Story) -> None:
 
 def harvest(s: Story) -> None:
     """Three people gather things; sums, gifts, and who has the most."""
-    hero = s.hero()
+    hero = s.hero
     second = s.meet(hero, "friend")
     third = s.meet(second, "friend")
     place = s.dice.pick(PLACES, hero.name, "gathers at")
@@ -149,7 +149,7 @@ def harvest(s: Story) -> None:
 
 def shopping(s: Story) -> None:
     """Two purchases and a coin found or lost on the way."""
-    hero = s.hero()
+    hero = s.hero
     first_seller, second_seller = s.meet(hero, "shop"), s.meet(hero, "stall")
     thing, other = s.thing(hero), s.thing(first_seller)
     place = s.dice.pick(PLACES, hero.name, "shops at")
@@ -172,7 +172,7 @@ def shopping(s: Story) -> None:
            him=hero.him, l=counted(coins - p1 - p2, gold), were=were(coins - p1 - p2))
     left = coins - p1 - p2
     found = s.dice.number(1, 4, place, "coins")
-    if s.dice.chance(0.5):
+    if s.dice.pick((True, False), place, "luck"):
         left += found
         s.tell(["On the road {he} found {c}, so {he} had {l}."], "luck", he=hero.he,
                c=counted(found, gold), l=counted(left, gold))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from .dice import Dice
 from .words import article, upper_first
@@ -26,10 +27,12 @@ class Story:
         self.dice = dice
         self.lines: list[str] = []
         self.queries: list[Query] = []
-        self.cast: list[Person] = []
+        self.hero = PEOPLE[dice.rng.randrange(len(PEOPLE))]
+        self.cast: list[Person] = [self.hero]
         self.things: list[str] = []
 
     def add(self, text: str) -> None:
+        text = re.sub(r"\b([Aa]) (?=[aeio]|honest)", r"\1n ", text)
         self.lines.append(upper_first(text))
 
     def tell(self, variants: list[str], *key: object, **words: object) -> None:
@@ -45,11 +48,6 @@ class Story:
         return " ".join(self.lines)
 
     # People and things
-
-    def hero(self) -> Person:
-        hero = PEOPLE[self.dice.rng.randrange(len(PEOPLE))]
-        self.cast.append(hero)
-        return hero
 
     def meet(self, key: object, role: str) -> Person:
         """Someone new, usually one that the key's person usually meets."""

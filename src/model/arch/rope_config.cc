@@ -36,10 +36,18 @@ RopeSpec read_rope(const Json& config, int64_t rotary, int64_t max_positions, co
   rope.original_positions =
       json_or<double>(config, "original_max_position_embeddings", static_cast<double>(max_positions), file);
   rope.rotary = rotary;
-  for (const char* key : {"rope_scaling", "rope_parameters"})
-    if (const auto it = config.find(key); it != config.end() && it->is_object()) read_scaling(rope, *it, file);
-  if (!(rope.base > 0) || !(rope.factor > 0) || !(rope.original_positions > 0))
-    throw Error(ErrorCode::bad_input, "config", "rope_theta, factor and trained length must be positive",
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const auto it = config.find(key);
+    if (it == config.end() || it->is_null()) continue;
+    if (!it->is_object()) throw_json_type(key, "an object", *it, file);
+    read_scaling(rope, *it, file);
+  }
+  const bool good = rope.base > 0 && rope.factor > 0 && rope.original_positions > 0 && rope.attention_factor > 0 &&
+                    rope.beta_fast > 0 && rope.beta_slow > 0 && rope.high_freq_factor > rope.low_freq_factor;
+  if (!good || (rope.type == "dynamic" && rotary <= 2))
+    throw Error(ErrorCode::bad_input, "config",
+                "rope_theta, the scaling's factors and max_position_embeddings (" + std::to_string(max_positions) +
+                    ") must be positive, high_freq_factor above low_freq_factor, and a dynamic scaling needs a head_dim above 2",
                 {.file = file});
   return rope;
 }

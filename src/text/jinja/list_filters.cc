@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Filters over lists and dicts.
 #include <algorithm>
+#include <list>
 
 #include "text/jinja/filters.h"
 #include "text/jinja/operators.h"
@@ -92,10 +93,13 @@ Value sort_key(Runtime& r, const Value& item, const Value& path, bool case_sensi
   return key;
 }
 
+// A list's merge sort is stable, and stays within bounds when values (NaN) have no consistent order.
 void sort_by_keys(Runtime& r, std::vector<std::pair<Value, Value>>& keyed, bool reverse) {
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
+  std::list<std::pair<Value, Value>> list(keyed.begin(), keyed.end());
+  list.sort([&](const auto& a, const auto& b) {
     return reverse ? r.less(b.first, a.first) : r.less(a.first, b.first);
   });
+  keyed.assign(list.begin(), list.end());
 }
 
 std::vector<std::pair<Value, Value>> with_keys(Runtime& r, const Value& object, const Value& path,
