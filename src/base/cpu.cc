@@ -3,6 +3,10 @@
 
 #include <sched.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstdlib>
 #include <fstream>
 
@@ -18,12 +22,19 @@ static constexpr std::string_view kNames[] = {
 
 std::string_view isa_name(Isa isa) { return kNames[static_cast<int>(isa)]; }
 
+#if defined(__x86_64__)
+// clang 14's builtin does not know the name.
+static bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
+
 static std::vector<Isa> probe() {
   std::vector<Isa> found = {Isa::reference};
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2") ||
-      !__builtin_cpu_supports("f16c"))
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2") || !has_f16c())
     return found;
   found.push_back(Isa::avx2);
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
