@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is refused: with which exit code, and in which words.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "cli/run.h"
+
+namespace codecllm {
+namespace {
+
+using test::expect_refusal;
+using test::run;
+using test::TempDirectory;
+using test::tiny_model;
+
+TEST(CliErrors, HelpAndVersionAreNoErrors) {
+  for (const char* flag : {"--help", "--version", "--help-all"}) {
+    const auto r = run({flag});
+    EXPECT_EQ(r.code, 0) << flag;
+    EXPECT_FALSE(r.out.empty());
+    EXPECT_EQ(r.err, "");
+  }
+  EXPECT_EQ(run({"quantize", "--help"}).code, 0);
+}
+
+TEST(CliErrors, WrongCallsExitWithTwo) {
+  const std::string model = test::model_data("llama");
+  for (const std::vector<std::string>& call : std::vector<std::vector<std::string>>{
+           {},
+           {"nonsense"},
+           {"inspect"},
+           {"inspect", model, "--nonsense"},
+           {"inspect", model, "another"},
+           {"--json"},
+           {"generate", model},
+           {"generate", model, "-p"},
+           {"generate", model, "-p", "x", "-n", "0"},
+           {"generate", model, "-p", "x", "-n", "many"},
+           {"generate", model, "-p", "x", "--kv", "f64"},
+           {"quantize", model, "--scheme", "int8"},
+           {"quantize", model, "-o", "/nowhere/x"},
+           {"quantize", model, "-o", "/nowhere/x", "--scheme", "int8", "--scale-rule", "other"},
+           {"inspect", model, "--threads", "-1"},
+           {"inspect", model, "--threads", "99999"},
+           {"perplexity", model},
+           {"perplexity", model, "--text", "x", "--context", "1"}}) {
+    std::string text;
+    for (const std::string& word : call) text += word + " ";
+    const auto r = run(call);
+    EXPECT_EQ(r.code, 2) << text;
+    EXPECT_EQ(r.out, "") << text;
+    EXPECT_FALSE(r.err.empty()) << text;
+  }
+}
+
+TEST(CliErrors, CommandsOfLaterVersionsAreRefusedByName) {
+  for (const char* name :
+       {"serve", "pull", "evaluate", "compare", "outliers", "convert", "compress", "decompress"}) {
+    expect_refusal(run({name}), 2, {name, "not in this version"});
+    expect_refusal(run({name, "something", "--port", "80", "--json"}), 2, {name});
+  }
+}
+
+TEST(CliErrors, DevicesAndTiersAreCheckedByName) {
+  const std::string model = test::model_data("llama");
+  expect_refusal(run({"inspect", model, "-q", "--device", "cuda"}), 2, {"CUDA", "--device cpu"});
+  expect_refusal(run({"inspect", model, "-q", "--device", "tpu"}), 2, {"tpu", "cpu, cuda"});
+  expect_refusal(run({"inspect", model, "-q", "--isa", "sse9"}), 2, {"sse9", "reference"});
+  EXPECT_EQ(run({"inspect", model, "-q", "--isa", "reference", "--device", "cpu", "--threads", "1"}).code, 0);
+}
+
+TEST(CliErrors, FamiliesThatAreNotHereAreRefusedByName) {
+  const TempDirectory temp;
+  const std::string model =
+      tiny_model("llama", temp / "gpt2", {{"architectures", {"GPT2LMHeadModel"}}, {"model_type", "gpt2"}});
+  temp.write("text", "to be or not to be");
+  for (const std::vector<std::string>& call :
+       std::vector<std::vector<std::string>>{{"inspect", model},
+                                             {"generate", model, "-p", "to be"},
+                                             {"perplexity", model, "--text", temp / "text"},
+                                             {"quantize", model, "-o", temp / "out", "--scheme", "int8"},
+                                             {"bench", model, "--rounds", "1"}}) {
+    std::vector<std::string> quiet = call;
+    quiet.push_back("-q");
+    expect_refusal(run(quiet), 2, {"GPT2LMHeadModel", "LlamaForCausalLM", "config.json"});
+  }
+  EXPECT_FALSE(test::exists(temp / "out") || test::exists(temp / "out.partial"));
+}
+
+TEST(CliErrors, DamagedModelsExitWithOneAndNameTheFile) {
+  const TempDirectory temp;
+  const auto inspect = [&](const std::string& model) { return run({"inspect", model, "-q"}); };
+  expect_refusal(inspect(temp / "nothing"), 1, {temp / "nothing"});
+  std::filesystem::create_directory(temp / "empty");
+  expect_refusal(inspect(temp / "empty"), 1, {temp / "empty"});
+  const std::string cut = tiny_model("llama", temp / "cut");
+  std::filesystem::resize_file(cut + "/model.safetensors", 100000);
+  expect_refusal(inspect(cut), 1, {cut + "/model.safetensors"});
+  expect_refusal(run({"quantize", cut, "-q", "-o", temp / "out", "--scheme", "int8"}), 1,
+                 {cut + "/model.safetensors"});
+  const std::string config = tiny_model("llama", temp / "config");
+  temp.write("config/config.json", "{\"architectures\": [\"LlamaForCausalLM\"]");
+  expect_refusal(inspect(config), 1, {config + "/config.json"});
+  std::filesystem::remove(config + "/config.json");
+  expect_refusal(inspect(config), 1, {"config.json", config});
+  const std::string tokenizer = tiny_model("llama", temp / "tokenizer");
+  temp.write("tokenizer/tokenizer.json", "{}");
+  expect_refusal(run({"generate", tokenizer, "-q", "-p", "x"}), 1, {tokenizer + "/tokenizer.json"});
+  std::filesystem::remove(tokenizer + "/tokenizer.json");
+  expect_refusal(run({"generate", tokenizer, "-q", "-p", "x"}), 1, {tokenizer + "/tokenizer.json"});
+  expect_refusal(run({"verify", cut, "-q"}), 1, {cut});
+  expect_refusal(run({"bench", cut, "-q", "--rounds", "1"}), 1, {cut});
+}
+
+TEST(CliErrors, PromptsThatDoNotFitAreRefused) {
+  const TempDirectory temp;
+  const std::string model = tiny_model("llama", temp / "m");
+  expect_refusal(run({"generate", model, "-q", "-p", std::string(100, 'x')}), 2, {"100", "64"});
+  expect_refusal(run({"generate", model, "-q", "-p", std::string(64, 'x')}), 2, {"64"});
+  expect_refusal(run({"generate", model, "-q", "-p", ""}), 2, {"empty"});
+  EXPECT_EQ(run({"generate", model, "-q", "-p", std::string(63, 'x'), "-n", "5"}).code, 0);
+  for (const auto& [option, value] : {std::pair{"--temperature", "-1"},
+                                      {"--top-p", "0"},
+                                      {"--min-p", "1"},
+                                      {"--repetition-penalty", "0"},
+                                      {"--top-k", "-2"}})
+    expect_refusal(run({"generate", model, "-q", "-p", "x", option, value}), 2, {});
+}
+
+TEST(CliErrors, TextsThatCannotBeScored) {
+  const TempDirectory temp;
+  const std::string model = tiny_model("llama", temp / "m");
+  temp.write("empty", "");
+  temp.write("text", "the hen and the man");
+  expect_refusal(run({"perplexity", model, "-q", "--text", temp / "none"}), 1, {temp / "none"});
+  expect_refusal(run({"perplexity", model, "-q", "--text", temp / "empty"}), 2, {"two tokens"});
+  expect_refusal(run({"perplexity", model, "-q", "--text", temp / "text", "--context", "4", "--stride", "5"}),
+                 2, {"stride"});
+}
+
+TEST(CliErrors, FailedQuantizationsLeaveNothing) {
+  const TempDirectory temp;
+  const std::string model = tiny_model("llama", temp / "m"), name = "model.layers.0.mlp.up_proj.weight";
+  expect_refusal(run({"quantize", model, "-q", "-o", temp / "out", "--scheme", "int9"}), 2,
+                 {"int9", "int4-g128"});
+  expect_refusal(
+      run({"quantize", model, "-q", "-o", temp / "out", "--scheme", "int8", "--only", "*.nothing"}), 2,
+      {"*.nothing"});
+  expect_refusal(run({"quantize", model, "-q", "-o", model, "--scheme", "int8"}), 2, {model});
+  test::Tensors tensors = test::read_tensors(model);
+  test::set_value(tensors.at(name), 40, std::numeric_limits<float>::quiet_NaN());
+  test::write_tensors(model + "/model.safetensors", tensors);
+  expect_refusal(run({"quantize", model, "-q", "-o", temp / "out", "--scheme", "int8"}), 1,
+                 {name, "row 1", "column 8"});
+  EXPECT_FALSE(test::exists(temp / "out") || test::exists(temp / "out.partial"));
+}
+
+}  // namespace
+}  // namespace codecllm

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// --json: one object on stdout with what the contract promises, and exit codes that tell good from bad.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "cli/run.h"
+
+namespace codecllm {
+namespace {
+
+using test::Outcome;
+using test::run;
+using test::TempDirectory;
+using test::tiny_model;
+
+// The object; its first keys are checked, and that it has these.
+OrderedJson object_of(const Outcome& outcome, const std::string& schema, const std::vector<std::string>& keys,
+                      int code = 0) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 1) << outcome.out;
+  const OrderedJson json = OrderedJson::parse(outcome.out, nullptr, false);
+  if (!json.is_object() || json.size() < 2) {
+    ADD_FAILURE() << "no object: " << outcome.out << outcome.err;
+    return OrderedJson::object();
+  }
+  EXPECT_EQ(json.begin().key(), "schema");
+  EXPECT_EQ(std::next(json.begin()).key(), "version");
+  EXPECT_EQ(json.at("schema"), "codecllm." + schema);
+  EXPECT_TRUE(json.at("version").is_number_integer());
+  for (const std::string& key : keys) EXPECT_TRUE(json.contains(key)) << schema << " lacks " << key;
+  return json;
+}
+
+class CliJson : public ::testing::Test {
+ protected:
+  const TempDirectory temp_;
+  const std::string model_ = tiny_model("llama-bf16", temp_ / "m");
+};
+
+TEST_F(CliJson, Inspect) {
+  const std::vector<std::string> keys = {"linear_layers", "kinds",           "parameters",
+                                         "weight_bytes",  "bits_per_weight", "problems"};
+  const OrderedJson json = object_of(run({"inspect", model_, "--json"}), "inspect", keys);
+  EXPECT_EQ(json.at("linear_layers"), 15);
+  EXPECT_EQ(json.at("kinds").at("attention"), 8);
+  EXPECT_EQ(json.at("bits_per_weight"), 16);
+  EXPECT_TRUE(json.at("problems").empty());
+  test::Tensors tensors = test::read_tensors(model_);
+  test::set_value(tensors.at("lm_head.weight"), 4, std::numeric_limits<float>::quiet_NaN());
+  test::write_tensors(model_ + "/model.safetensors", tensors);
+  const OrderedJson bad = object_of(run({"inspect", model_, "--json"}), "inspect", keys, 1);
+  EXPECT_EQ(bad.at("problems").at(0).at("severity"), "error");
+  EXPECT_NE(bad.at("problems").at(0).at("text").get<std::string>().find("lm_head"), std::string::npos);
+}
+
+TEST_F(CliJson, QuantizeAndVerify) {
+  const OrderedJson json =
+      object_of(run({"quantize", model_, "-o", temp_ / "q", "--scheme", "int8", "--json"}), "quantize",
+                {"weight_bytes", "bits_per_weight", "ratio", "seconds", "layers", "verdict"});
+  EXPECT_EQ(json.at("verdict"), "good");
+  ASSERT_EQ(json.at("layers").size(), 14u);
+  for (const char* key : {"name", "scheme", "sqnr_db", "max_abs_error"})
+    EXPECT_TRUE(json.at("layers").at(0).contains(key)) << key;
+  EXPECT_EQ(json.at("weight_bytes").get<uint64_t>(), Checkpoint(temp_ / "q").total_bytes());
+
+  const std::vector<std::string> keys = {"tensors", "bytes", "bad"};
+  const OrderedJson good =
+      object_of(run({"verify", temp_ / "q", "--json", "--reference", model_}), "verify", keys);
+  EXPECT_TRUE(good.at("bad").empty());
+  EXPECT_EQ(good.at("bytes"), json.at("weight_bytes"));
+  test::Tensors tensors = test::read_tensors(temp_ / "q");
+  EXPECT_EQ(good.at("tensors").get<size_t>(), tensors.size());
+  test::set_value(tensors.at("model.norm.weight"), 4, std::numeric_limits<float>::quiet_NaN());
+  test::write_tensors(temp_ / "q/model.safetensors", tensors);
+  for (const std::vector<std::string>& call : std::vector<std::vector<std::string>>{
+           {"verify", temp_ / "q", "--json"}, {"verify", temp_ / "q", "--json", "--reference", model_}}) {
+    const OrderedJson bad = object_of(run(call), "verify", keys, 1);
+    ASSERT_EQ(bad.at("bad").size(), 1u);
+    EXPECT_NE(bad.at("bad").at(0).get<std::string>().find("model.norm.weight"), std::string::npos);
+  }
+}
+
+TEST_F(CliJson, Generate) {
+  const std::vector<std::string> call = {"generate", model_,          "-p", "the hen",     "-n",
+                                         "12",       "--temperature", "0",  "--ignore-eos"};
+  std::vector<std::string> with_json = call;
+  with_json.push_back("--json");
+  const OrderedJson json =
+      object_of(run(with_json), "generate",
+                {"text", "tokens", "prompt_tok_s", "decode_tok_s", "ttft_ms", "tpot_ms_p50", "tpot_ms_p99"});
+  EXPECT_EQ(json.at("tokens").size(), 12u);
+  EXPECT_EQ(test::tiny_tokenizer().decode(json.at("tokens").get<std::vector<int32_t>>()),
+            json.at("text").get<std::string>());
+  for (const char* key : {"prompt_tok_s", "decode_tok_s", "ttft_ms", "tpot_ms_p50", "tpot_ms_p99"})
+    EXPECT_GT(json.at(key).get<double>(), 0) << key;
+  EXPECT_GE(json.at("tpot_ms_p99").get<double>(), json.at("tpot_ms_p50").get<double>());
+  // The same text, streamed.
+  EXPECT_EQ(run(call).out, "the hen" + json.at("text").get<std::string>() + "\n");
+  // A seed says which text it is.
+  const auto seeded = [&](const char* seed) {
+    return object_of(run({"generate", model_, "-p", "the", "-n", "20", "--temperature", "2", "--ignore-eos",
+                          "--json", "--seed", seed}),
+                     "generate", {})
+        .at("tokens");
+  };
+  EXPECT_EQ(seeded("3"), seeded("3"));
+  EXPECT_NE(seeded("3"), seeded("4"));
+}
+
+TEST_F(CliJson, Perplexity) {
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "the man and the hen sat in the sun, again. ";
+  temp_.write("text", text);
+  const std::vector<std::string> keys = {"perplexity", "nll", "tokens", "logits_finite", "loss_finite"};
+  const OrderedJson alone =
+      object_of(run({"perplexity", model_, "--text", temp_ / "text", "--json"}), "perplexity", keys);
+  EXPECT_EQ(alone.at("tokens").get<size_t>(), test::tiny_tokenizer().encode(text, true, false).size() - 1);
+  EXPECT_NEAR(std::log(alone.at("perplexity").get<double>()), alone.at("nll").get<double>(), 1e-9);
+  EXPECT_EQ(alone.at("logits_finite"), true);
+  EXPECT_FALSE(alone.contains("kl_mean"));
+  ASSERT_EQ(run({"quantize", model_, "-o", temp_ / "q", "--scheme", "int4-g128", "-q"}).code, 0);
+  const OrderedJson both = object_of(
+      run({"perplexity", temp_ / "q", "--text", temp_ / "text", "--reference", model_, "--json"}),
+      "perplexity",
+      {"perplexity", "nll", "tokens", "logits_finite", "loss_finite", "kl_mean", "kl_p99", "top1_agreement"});
+  EXPECT_GT(both.at("kl_mean").get<double>(), 0);
+  EXPECT_GE(both.at("kl_p99").get<double>(), both.at("kl_mean").get<double>());
+  EXPECT_GT(both.at("top1_agreement").get<double>(), 0);
+  EXPECT_NEAR(both.at("reference_perplexity").get<double>(), alone.at("perplexity").get<double>(), 1e-9);
+  test::Tensors tensors = test::read_tensors(model_);
+  test::set_value(tensors.at("lm_head.weight"), 4, std::numeric_limits<float>::quiet_NaN());
+  test::write_tensors(model_ + "/model.safetensors", tensors);
+  const OrderedJson sick =
+      object_of(run({"perplexity", model_, "--text", temp_ / "text", "--json"}), "perplexity", keys, 1);
+  EXPECT_EQ(sick.at("logits_finite"), false);
+}
+
+TEST_F(CliJson, Bench) {
+  const OrderedJson json = object_of(run({"bench", model_, model_ + "/", "--json", "--rounds", "1",
+                                          "--prompt-tokens", "8", "--decode-tokens", "4"}),
+                                     "bench", {"runs", "machine"});
+  ASSERT_EQ(json.at("runs").size(), 2u);
+  EXPECT_EQ(json.at("runs").at(0).at("name"), model_);
+  EXPECT_EQ(json.at("runs").at(1).at("name"), model_ + "/");
+  const OrderedJson& row = json.at("runs").at(0);
+  EXPECT_EQ(row.at("compute"), "a16");
+  for (const char* key : {"prefill_tok_s", "decode_tok_s", "weight_bytes", "bits_per_weight",
+                          "read_bytes_per_token", "bandwidth_fraction", "peak_rss_bytes"})
+    EXPECT_GT(row.at(key).get<double>(), 0) << key;
+  for (const char* count : {"1", "4", "8", "16"})
+    EXPECT_GT(row.at("batch").at(count).get<double>(), 0) << count;
+  for (const char* key : {"read_bytes_s", "int8_ops_s", "bf16_flops_s"})
+    EXPECT_GT(json.at("machine").at(key).get<double>(), 0) << key;
+  EXPECT_TRUE(json.at("machine").at("two_cores").is_boolean());
+  EXPECT_NEAR(row.at("bandwidth_fraction").get<double>(),
+              row.at("read_bytes_per_token").get<double>() * row.at("decode_tok_s").get<double>() /
+                  json.at("machine").at("read_bytes_s").get<double>(),
+              1e-9);
+}
+
+TEST_F(CliJson, ErrorsPrintNoObject) {
+  for (const char* command : {"inspect", "verify"})
+    test::expect_refusal(run({command, temp_ / "nothing", "--json", "-q"}), 1);
+  test::expect_refusal(run({"generate", temp_ / "nothing", "-p", "x", "--json", "-q"}), 1);
+}
+
+}  // namespace
+}  // namespace codecllm

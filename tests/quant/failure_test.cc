@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sources that are bad leave neither an output nor a partial one.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "quant/quantize.h"
+#include "quant/support.h"
+
+namespace codecllm {
+namespace {
+
+using test::Tensors;
+
+class Failure : public ::testing::Test {
+ protected:
+  template <class Edit>
+  std::string source(const Edit& edit, const std::string& model = "llama") {
+    return test::edited_model(model, temp_ / "m" + std::to_string(++made_), edit);
+  }
+
+  QuantizeResult quantize(const std::string& model, const char* scheme, bool force = false) {
+    return quantize_checkpoint(test::two_threads(), model, temp_ / "out",
+                               {.scheme = scheme_preset(scheme), .force = force});
+  }
+
+  std::string refused(const std::string& model, const char* scheme, ErrorCode code = ErrorCode::bad_input) {
+    const std::string message = test::error_of([&] { quantize(model, scheme); }, code);
+    EXPECT_FALSE(test::exists(temp_ / "out"));
+    EXPECT_FALSE(test::exists(temp_ / "out.partial"));
+    return message;
+  }
+
+  test::TempDirectory temp_;
+  int made_ = 0;
+};
+
+const std::string kDown = "model.layers.1.mlp.down_proj.weight";  // [32, 80]
+
+TEST_F(Failure, AValueThatIsNotFiniteIsNamed) {
+  for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    const std::string model = source([&](Tensors& t) { test::set_value(t.at(kDown), 21 * 80 + 77, bad); });
+    for (const char* scheme : {"int8", "int8-tensor", "int8-g128"}) {
+      const std::string message = refused(model, scheme);
+      for (const std::string& part :
+           {kDown, std::string("row 21"), std::string("column 77"), model + "/model.safetensors"})
+        EXPECT_NE(message.find(part), std::string::npos) << message;
+    }
+    for (const char* scheme : {"bf16", "f16", "f32"}) {
+      const std::string message = refused(model, scheme);
+      EXPECT_NE(message.find(kDown), std::string::npos) << message;
+      EXPECT_NE(message.find("element " + std::to_string(21 * 80 + 77)), std::string::npos) << message;
+    }
+  }
+}
+
+TEST_F(Failure, SoIsOneInATensorThatStaysPlain) {
+  for (const char* name : {"model.norm.weight", "model.embed_tokens.weight", "lm_head.weight"}) {
+    const std::string model =
+        source([&](Tensors& t) { test::set_value(t.at(name), 30, std::numeric_limits<float>::quiet_NaN()); });
+    for (const char* scheme : {"int8", "bf16"}) {
+      const std::string message = refused(model, scheme);
+      EXPECT_NE(message.find(name), std::string::npos) << message;
+      EXPECT_NE(message.find("element 30"), std::string::npos) << message;
+    }
+  }
+}
+
+TEST_F(Failure, ValuesBeyondTheTypeAreNotWritten) {
+  const std::string model = source([&](Tensors& t) { test::set_value(t.at(kDown), 5, 70000.0f); });
+  EXPECT_NE(refused(model, "f16").find(kDown), std::string::npos);
+  quantize(model, "bf16");
+}
+
+// One scale for rows whose sizes span four decades leaves most of them as zeros.
+TEST_F(Failure, OneScaleForRowsOfVeryDifferentSizeIsRefusedUnlessForced) {
+  const std::string model = source([&](Tensors& t) {
+    std::vector<float> values = test::values_of(t.at(kDown));
+    for (size_t i = 0; i < values.size(); ++i)
+      test::set_value(t.at(kDown), i,
+                      values[i] * static_cast<float>(std::pow(10, -4.0 * static_cast<double>(i / 80) / 31)));
+  });
+  const std::string message = refused(model, "int8-tensor");
+  EXPECT_NE(message.find("model.layers.1.mlp.down_proj"), std::string::npos) << message;
+  EXPECT_NE(message.find("--force"), std::string::npos) << message;
+  for (const char* scheme : {"int8", "int8-g128", "int4-g128"}) {
+    EXPECT_TRUE(quantize(model, scheme).bad.empty()) << scheme;
+    std::filesystem::remove_all(temp_ / "out");
+  }
+  const QuantizeResult forced = quantize(model, "int8-tensor", true);
+  ASSERT_EQ(forced.bad.size(), 1u);
+  EXPECT_NE(forced.bad[0].find("down_proj"), std::string::npos);
+  EXPECT_TRUE(test::exists(temp_ / "out/model.safetensors"));
+}
+
+TEST_F(Failure, TensorsThatAreNotWhatTheConfigSaysAreNamed) {
+  const std::string missing = source([&](Tensors& t) { t.erase(kDown); });
+  EXPECT_NE(refused(missing, "int8").find(kDown), std::string::npos);
+  const std::string turned = source([&](Tensors& t) { t.at(kDown).decl.shape = {80, 32}; });
+  EXPECT_NE(refused(turned, "int8").find(kDown), std::string::npos);
+  const std::string integers = source([&](Tensors& t) { t.at(kDown).decl.dtype = DType::i32; });
+  const std::string message = refused(integers, "int8", ErrorCode::unsupported);
+  EXPECT_NE(message.find(kDown), std::string::npos) << message;
+}
+
+TEST_F(Failure, RowsOfZerosAreFine) {
+  const std::string model = source([&](Tensors& t) {
+    for (size_t i = 0; i < 80; ++i) test::set_value(t.at(kDown), i, 0);
+    for (size_t i = 0; i < t.at("model.layers.0.mlp.up_proj.weight").data.size() / 4; ++i)
+      test::set_value(t.at("model.layers.0.mlp.up_proj.weight"), i, 0);
+  });
+  for (const char* scheme : {"int8", "int8-tensor", "int4-g128"}) {
+    EXPECT_TRUE(quantize(model, scheme).bad.empty()) << scheme;
+    for (const auto& [name, tensor] : test::read_tensors(temp_ / "out"))
+      if (name.ends_with(".weight_scale")) {
+        for (float scale : test::values_of(tensor)) ASSERT_GT(scale, 0) << name;
+      }
+    std::filesystem::remove_all(temp_ / "out");
+  }
+}
+
+}  // namespace
+}  // namespace codecllm

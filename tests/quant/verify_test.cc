@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/verify.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/rng.h"
+#include "quant/quantize.h"
+#include "quant/support.h"
+
+namespace codecllm {
+namespace {
+
+using test::Tensors;
+
+// A quantized model whose tensors can be changed.
+class Verify : public ::testing::Test {
+ protected:
+  void make(const char* model, const char* scheme) {
+    std::filesystem::remove_all(temp_ / "q");
+    source_ = test::model_data(model);
+    quantize_checkpoint(test::two_threads(), source_, temp_ / "q", {.scheme = scheme_preset(scheme)});
+    tensors_ = test::read_tensors(temp_ / "q");
+  }
+
+  VerifyResult check(const Tensors& tensors, bool compared) {
+    test::write_tensors(temp_ / "q/model.safetensors", tensors);
+    const Checkpoint reference(source_), checkpoint(temp_ / "q");
+    return verify(test::two_threads(), checkpoint, compared ? &reference : nullptr);
+  }
+
+  // The complaints joined.
+  std::string complaints(const Tensors& tensors, bool compared) {
+    std::string text;
+    for (const std::string& bad : check(tensors, compared).bad) text += bad + "\n";
+    return text;
+  }
+
+  test::TempDirectory temp_;
+  std::string source_;
+  Tensors tensors_;
+};
+
+TEST_F(Verify, WhatWasJustWrittenIsGood) {
+  for (const char* model : {"llama", "llama-bf16", "llama-f16"})
+    for (const char* scheme : {"int8", "int8-tensor", "int8-g128", "int4-g128", "bf16", "f16", "f32"}) {
+      make(model, scheme);
+      for (bool compared : {false, true}) {
+        const VerifyResult r = check(tensors_, compared);
+        EXPECT_TRUE(r.bad.empty()) << model << " " << scheme << ": " << r.bad[0];
+        EXPECT_EQ(r.tensors, static_cast<int64_t>(tensors_.size()));
+        EXPECT_EQ(r.bytes, Checkpoint(temp_ / "q").total_bytes());
+        EXPECT_EQ(r.layers.size(), scheme_preset(scheme).weights ? 14u : 0u);
+      }
+    }
+}
+
+TEST_F(Verify, EveryFlippedBitOfAPlainTensorIsNoticed) {
+  Rng rng(1);
+  for (const char* scheme : {"int8", "f32", "f16"}) {
+    make("llama-bf16", scheme);
+    for (int i = 0; i < 60; ++i) {
+      auto it = tensors_.begin();
+      do std::advance(it = tensors_.begin(), static_cast<ptrdiff_t>(rng.below(tensors_.size())));
+      while (it->first.find("weight_") != std::string::npos);
+      Tensors changed = tensors_;
+      auto& data = changed.at(it->first).data;
+      const uint64_t bit = rng.below(8 * data.size());
+      data[bit / 8] ^= std::byte(1 << bit % 8);
+      EXPECT_NE(complaints(changed, true).find(it->first), std::string::npos)
+          << scheme << " " << it->first << " bit " << bit;
+    }
+  }
+}
+
+TEST_F(Verify, ScalesThatCannotBeAreNamed) {
+  const std::string layer = "model.layers.1.self_attn.v_proj";
+  for (const char* model : {"llama", "llama-bf16", "llama-f16"})
+    for (const char* scheme : {"int8", "int8-tensor", "int4-g128"}) {
+      make(model, scheme);
+      for (float bad :
+           {0.0f, -0.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
+        for (bool compared : {false, true}) {
+          Tensors changed = tensors_;
+          test::set_value(changed.at(layer + ".weight_scale"), 0, bad);
+          EXPECT_NE(complaints(changed, compared).find(layer + ": row 0"), std::string::npos)
+              << scheme << " " << bad;
+        }
+    }
+}
+
+TEST_F(Verify, PlainValuesThatAreNotFiniteAreNamed) {
+  make("llama", "int8");
+  for (const char* name : {"model.norm.weight", "lm_head.weight"}) {
+    Tensors changed = tensors_;
+    test::set_value(changed.at(name), 11, std::numeric_limits<float>::quiet_NaN());
+    for (bool compared : {false, true})
+      EXPECT_NE(complaints(changed, compared).find(name), std::string::npos);
+    EXPECT_NE(complaints(changed, false).find("element 11"), std::string::npos);
+  }
+}
+
+TEST_F(Verify, MissingAndForeignTensorsAreNamed) {
+  make("llama", "int8");
+  Tensors changed = tensors_;
+  changed.erase("model.norm.weight");
+  EXPECT_NE(complaints(changed, true).find("model.norm.weight"), std::string::npos);
+  for (const char* part : {".weight_scale", ".weight_shape"}) {
+    changed = tensors_;
+    changed.erase("model.layers.0.mlp.up_proj" + std::string(part));
+    EXPECT_NE(complaints(changed, false).find("model.layers.0.mlp.up_proj"), std::string::npos) << part;
+  }
+  changed = tensors_;
+  changed["foreign.weight"] = test::make_tensor("foreign.weight", DType::f32, {1}, {1});
+  EXPECT_NE(complaints(changed, true).find("foreign.weight"), std::string::npos);
+}
+
+TEST_F(Verify, AnotherModelsWeightsAreNoticed) {
+  make("llama", "int8");
+  source_ = test::edited_model("llama", temp_ / "other", [](Tensors& tensors) {
+    for (auto& [name, tensor] : tensors)
+      for (size_t i = 0; i < tensor.data.size() / 4; i += 2)
+        test::set_value(tensor, i, -test::values_of(tensor)[i]);
+  });
+  const VerifyResult r = check(tensors_, true);
+  EXPECT_EQ(r.bad.size(), 14u + 7u);
+  source_ = test::model_data("llama-bf16");  // other shapes
+  EXPECT_GE(check(tensors_, true).bad.size(), 14u);
+}
+
+TEST_F(Verify, ShapesThatAreNotTheReferencesAreNamed) {
+  make("llama-bf16", "int4-g128");
+  for (int64_t columns : {63, 65, 128, -1, 0}) {
+    Tensors changed = tensors_;
+    const std::string layer = "model.layers.0.mlp.up_proj";
+    std::memcpy(changed.at(layer + ".weight_shape").data.data() + 8, &columns, 8);
+    EXPECT_NE(complaints(changed, true).find(layer), std::string::npos) << columns;
+  }
+}
+
+}  // namespace
+}  // namespace codecllm
