@@ -39,7 +39,9 @@ if ! { cmake -S "$root/examples/embed" -B "$work/embed" ${generator[@]+"${genera
   fail "examples/embed does not build against the installed package"
 fi
 for program in embed embed_c; do
-  output="$("$work/embed/$program" "$model")" || fail "$program failed on $model"
+  arguments=("$model")
+  [ "$program" = embed ] && arguments+=("$work/quantized")
+  output="$("$work/embed/$program" "${arguments[@]}")" || fail "$program failed on $model"
   [ -n "$output" ] || fail "$program printed nothing"
   printf '%s: %s\n' "$program" "$output"
 done

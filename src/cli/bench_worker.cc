@@ -140,7 +140,11 @@ BenchWorker::~BenchWorker() {
 
 Json BenchWorker::ask(const std::string& question) {
   std::string line;
-  write_line(to_, question);
+  try {
+    write_line(to_, question);
+  } catch (const Error&) {
+    // It has ended; what it said before it did is still to be read.
+  }
   if (!read_line(from_, pending_, line))
     throw Error(interrupted() ? ErrorCode::interrupted : ErrorCode::io, "bench",
                 interrupted() ? "interrupted" : "the process that measured " + name_ + " ended early; was memory too small?");

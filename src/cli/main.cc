@@ -22,7 +22,11 @@ int main(int argc, char** argv) {
   } catch (const CLI::RuntimeError& done) {
     return done.get_exit_code();
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // help and version
+    const bool unknown = argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty();
+    const std::string what = unknown ? fmt::format("no command '{}'", argv[1]) : std::string(error.what());
+    fmt::print(stderr, "codecllm: {}; `codecllm --help` tells more\n", what);
+    return 2;
   } catch (const Error& error) {
     fmt::print(stderr, "codecllm: {}\n", error.what());
     return error.exit_code();

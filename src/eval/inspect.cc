@@ -121,21 +121,41 @@ class Inspector {
   }
 
   void look_at_layers() {
-    if (checkpoint_.find(spec_.embedding + ".weight") != nullptr) ++result_.kinds["embedding"];
+    ++result_.kinds["embedding"];
+    need(spec_.embedding + ".weight", {spec_.vocab, spec_.hidden});
+    need(spec_.final_norm + ".weight", {spec_.hidden});
+    for (int64_t i = 0; i < spec_.layers; ++i) {
+      const BlockNames names = spec_.block(i);
+      need(names.input_norm + ".weight", {spec_.hidden});
+      need(names.mlp_norm + ".weight", {spec_.hidden});
+      if (spec_.qk_norm) need(names.q_norm + ".weight", {spec_.head_dim});
+      if (spec_.qk_norm) need(names.k_norm + ".weight", {spec_.head_dim});
+    }
     double bits = 0, weights = 0;
     for (const LinearSpec& linear : spec_.linears()) {
       if (linear.kind == LinearKind::lm_head && spec_.tied_head) continue;
       ++result_.linear_layers;
       ++result_.kinds[linear.kind == LinearKind::attention ? "attention" : linear.kind == LinearKind::mlp ? "mlp" : "lm_head"];
+      if (linear.bias) need(linear.name + ".bias", {linear.rows});
       const auto n = static_cast<double>(linear.rows) * static_cast<double>(linear.columns);
       try {
-        bits += 8 * layer_bytes(linear);
+        const double layer_bits = 8 * layer_bytes(linear);
+        if (!config_.method().empty() && checkpoint_.find(linear.name + ".weight_packed") == nullptr) continue;
+        bits += layer_bits;
         weights += n;
       } catch (const Error& error) {
         problem(true, error.what(), "the layer cannot be loaded; fetch the model again or quantize it again");
       }
     }
     result_.bits_per_weight = weights > 0 ? bits / weights : 0;
+  }
+
+  void need(const std::string& name, const std::vector<int64_t>& shape) {
+    const TensorInfo* tensor = checkpoint_.find(name);
+    if (tensor == nullptr)
+      problem(true, name + " is missing", "fetch the model again; it cannot be loaded without");
+    else if (tensor->shape != shape)
+      problem(true, name + " has another shape than config.json says", "config.json and weights are of different models");
   }
 
   double layer_bytes(const LinearSpec& linear) {

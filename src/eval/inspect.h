@@ -40,7 +40,7 @@ struct InspectResult {
   int64_t linear_layers = 0;
   double parameters = 0;
   uint64_t weight_bytes = 0;
-  double bits_per_weight = 0;  // linear layers, with their scales and everything else that belongs to them
+  double bits_per_weight = 0;  // quantized layers (all linear ones where none is) with scales and all overhead
   ScaleReport scales;
   std::vector<TensorReport> tensors;
   std::vector<Problem> problems;

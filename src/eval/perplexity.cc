@@ -106,10 +106,12 @@ void check_vocabulary(std::span<const int32_t> tokens, int64_t vocab) {
 PerplexityResult perplexity(const DecoderModel& model, std::span<const int32_t> tokens,
                             const PerplexityOptions& options, const DecoderModel* reference, const Progress& progress) {
   const auto count = static_cast<int64_t>(tokens.size());
-  const int64_t context = std::min(count, options.context > 0 ? options.context : std::min<int64_t>(2048, model.spec.max_positions));
-  const int64_t stride = options.stride > 0 ? options.stride : std::max<int64_t>(1, context / 2), vocab = model.spec.vocab;
+  const int64_t window = options.context > 0 ? options.context : std::min<int64_t>(2048, model.spec.max_positions);
+  const int64_t stride = options.stride > 0 ? options.stride : std::max<int64_t>(1, window / 2);
+  const int64_t context = std::min(count, window), vocab = model.spec.vocab;
   if (count < 2) throw Error(ErrorCode::bad_call, "perplexity", "the text must have at least two tokens");
-  if (stride > context) throw Error(ErrorCode::bad_call, "perplexity", "the stride must not exceed the context");
+  if (window < 2) throw Error(ErrorCode::bad_call, "perplexity", "the context must be at least two tokens");
+  if (stride > window) throw Error(ErrorCode::bad_call, "perplexity", "the stride must not exceed the context");
   if (reference != nullptr && reference->spec.vocab != vocab)
     throw Error(ErrorCode::bad_call, "perplexity", "the two models have different vocabularies");
   check_vocabulary(tokens, vocab);

@@ -108,7 +108,7 @@ GenerateResult generate(TokenSession& session, const DecoderModel& model, const 
     logits = session.append({&token, 1});
   }
   if (wanted) output.push(output.decoder().finish(), true, &stopped);
-  if (stopped) result.finish = "stop";
+  if (!wanted) result.finish = stopped ? "stop" : "cancelled";
   return result;
 }
 

@@ -23,7 +23,7 @@ struct GenerateResult {
   std::string text;             // without the prompt
   std::vector<int32_t> tokens;  // generated
   int64_t prompt_tokens = 0;
-  std::string finish;           // "eos", "stop", "length" (max_tokens) or "context" (the session is full)
+  std::string finish;           // "eos", "stop", "length" (max_tokens), "context" (the session is full) or "cancelled" (by the sink)
   double ttft_s = 0;            // from the call to the first token
   double prompt_s = 0, decode_s = 0;
   std::vector<double> token_s;  // of every token after the first

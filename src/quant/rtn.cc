@@ -71,19 +71,20 @@ class Rounder {
     std::vector<float> row_amax(static_cast<size_t>(piece));
     for (int64_t first = 0; first < rows_; first += piece) {
       const int64_t count = std::min(piece, rows_ - first);
-      for_rows(first, count, [&](int64_t row, std::span<float> values) { row_amax[row - first] = amax(values, row); });
+      for_rows(first, count, [&](int64_t row, std::span<float> values) { row_amax[row - first] = amax(values, row, 0); });
       largest = std::max(largest, *std::max_element(row_amax.begin(), row_amax.begin() + count));
     }
     tensor_scale_ = symmetric_scale(largest, job_.args.num_bits, rule_, job_.dtype);
   }
 
-  float amax(std::span<const float> values, int64_t row) const {
+  // Largest magnitude of part of a row that begins at `column`.
+  float amax(std::span<const float> values, int64_t row, int64_t column) const {
     const float largest = finite_amax(values);
     if (!std::isnan(largest)) return largest;
     const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
     throw Error(ErrorCode::bad_input, "quantize",
                 std::string(std::isnan(*bad) ? "NaN" : "infinity") + " near row " + std::to_string(row) + ", column " +
-                    std::to_string(bad - values.begin()) + "; the weights are damaged",
+                    std::to_string(column + (bad - values.begin())) + "; the weights are damaged",
                 {.file = file_, .tensor = job_.source->name});
   }
 
@@ -94,7 +95,7 @@ class Rounder {
       const auto part = values.subspan(g * group_, std::min(group_, columns_ - g * group_));
       float scale = tensor_scale_;
       if (!per_tensor) {
-        scale = symmetric_scale(amax(part, row), job_.args.num_bits, rule_, job_.dtype);
+        scale = symmetric_scale(amax(part, row, g * group_), job_.args.num_bits, rule_, job_.dtype);
         put_scale(index * groups_ + g, scale);
       }
       quantize(part, scale, job_.args.num_bits, rule_, codes.data() + g * group_);

@@ -30,7 +30,7 @@ struct LayerReport {
 double sqnr_floor_db(int bits);
 
 // Decodes every weight: code to value to code must be the identity, scales finite and not zero. With `source` [rows,
-// columns] also the error against it; more than 5% of poor rows, or a poor layer, is a problem. rows_done is called with
+// columns] also the error against it, and where the layer was made by rounding to the nearest, that every row was; more than 5% of poor rows, or a poor layer, is a problem. rows_done is called with
 // rows whose bytes may leave memory.
 LayerReport check_layer(const Context& context, const std::string& module, const PackedReader& reader,
                         const QuantArgs& args, const TensorInfo* source,

@@ -23,7 +23,8 @@ namespace {
 
 struct RowResult {
   double signal = 0, noise = 0, max_error = 0;
-  bool bad_scale = false, unstable_code = false, bad_source = false;
+  float amax = 0;
+  bool bad_scale = false, unstable_code = false, bad_source = false, not_nearest = false;
 };
 
 RowResult check_row(const PackedReader& reader, const QuantArgs& args, const TensorInfo* source, int64_t row,
@@ -45,6 +46,21 @@ RowResult check_row(const PackedReader& reader, const QuantArgs& args, const Ten
   result.unstable_code = codes != again;
   if (source == nullptr) return result;
   read_source_row(*source, row, original);
+  result.amax = finite_amax(original);
+  // What round-to-nearest makes of this row, under either scale rule. One scale per tensor is no function of the row;
+  // judge() looks at it.
+  for (ScaleRule rule : {ScaleRule::restricted, ScaleRule::full}) {
+    result.not_nearest = false;
+    for (int64_t g = 0; g < reader.groups(); ++g) {
+      const auto part = std::span<const float>(original).subspan(g * group, std::min(group, columns - g * group));
+      const float scale = reader.scale(row, g);
+      const bool own = args.strategy != Strategy::tensor;
+      if (own && scale != symmetric_scale(finite_amax(part), args.num_bits, rule, reader.scale_type())) result.not_nearest = true;
+      quantize(part, scale, args.num_bits, rule, again.data() + g * group);
+    }
+    if (again != codes) result.not_nearest = true;
+    if (!result.not_nearest) break;
+  }
   for (int64_t k = 0; k < columns; ++k) {
     const double w = original[k], error = w - values[k];
     result.signal += w * w;
@@ -60,7 +76,17 @@ double to_db(double signal, double noise) {
   return signal > 0 ? std::numeric_limits<double>::infinity() : 0;
 }
 
-std::string judge(const LayerReport& report, const std::vector<RowResult>& rows, const QuantArgs& args, bool compared) {
+// Whether the one scale of a tensor is what its largest weight gives, under either rule.
+bool fits_tensor(const PackedReader& reader, const std::vector<RowResult>& rows, const QuantArgs& args) {
+  float amax = 0;
+  for (const RowResult& row : rows) amax = std::max(amax, row.amax);
+  for (ScaleRule rule : {ScaleRule::restricted, ScaleRule::full})
+    if (reader.scale(0, 0) == symmetric_scale(amax, args.num_bits, rule, reader.scale_type())) return true;
+  return false;
+}
+
+std::string judge(const LayerReport& report, const PackedReader& reader, const std::vector<RowResult>& rows,
+                  const QuantArgs& args, bool compared) {
   int64_t filled = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].bad_scale) return "row " + std::to_string(i) + " has a scale that is zero or not finite";
@@ -69,6 +95,16 @@ std::string judge(const LayerReport& report, const std::vector<RowResult>& rows,
     filled += rows[i].signal > 0 ? 1 : 0;
   }
   if (!compared || filled == 0) return "";
+  // Where nearly all rows are their source rounded to the nearest, the others are damaged; where few are, another
+  // algorithm chose the codes.
+  const auto other = std::count_if(rows.begin(), rows.end(), [](const RowResult& row) { return row.not_nearest; });
+  if (other > 0 && other * 10 <= static_cast<ptrdiff_t>(rows.size())) {
+    const auto first = std::find_if(rows.begin(), rows.end(), [](const RowResult& row) { return row.not_nearest; });
+    return "row " + std::to_string(first - rows.begin()) + " is not its source rounded to the nearest, as other rows are";
+  }
+  // Weight-only with one scale per tensor is written by this program alone, by rounding to the nearest.
+  if (args.strategy == Strategy::tensor && !fits_tensor(reader, rows, args))
+    return "the scale is not what the largest weight gives";
   char text[200];
   const double floor = sqnr_floor_db(args.num_bits);
   if (report.sqnr_db < floor || report.poor_rows * 20 > filled) {
@@ -110,7 +146,7 @@ LayerReport check_layer(const Context& context, const std::string& module, const
     if (row.signal > 0 && to_db(row.signal, row.noise) < sqnr_floor_db(args.num_bits)) ++report.poor_rows;
   }
   if (source != nullptr) report.sqnr_db = to_db(signal, noise);
-  report.problem = judge(report, rows, args, source != nullptr);
+  report.problem = judge(report, reader, rows, args, source != nullptr);
   return report;
 }
 

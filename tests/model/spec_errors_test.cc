@@ -61,7 +61,7 @@ const Bad kBadConfigs[] = {
     {kBad, R"({"vocab_size": null})", "vocab_size"},
     {kBad, R"({"vocab_size": 0})", "vocab_size"},
     {kBad, R"({"vocab_size": 4294967296})", "vocab_size"},
-    {kBad, R"({"max_position_embeddings": 0})", "trained length"},
+    {kBad, R"({"max_position_embeddings": 0})", "max_position_embeddings"},
     {kBad, R"({"max_position_embeddings": 536870912})", "max_position_embeddings"},
     {kBad, R"({"max_position_embeddings": 1e3})", "max_position_embeddings"},
     {kBad, R"({"rms_norm_eps": -1e-6})", "epsilon"},
