@@ -7,7 +7,7 @@ target_compile_options(codecllm_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-vir
 # g++ 12 misreads std::string's operator+ under several names (GCC bug 105651). Fields left out of a designated
 # initializer have their defaults, which is what they are for.
 target_compile_options(codecllm_flags INTERFACE -Wno-missing-field-initializers
-  "$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict;-Wno-stringop-overflow;-Wno-array-bounds>")
+  "$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-array-bounds>")
 if(CODECLLM_SANITIZE)
   target_compile_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE} -fno-omit-frame-pointer -O1
                          -fno-sanitize-recover=all)
