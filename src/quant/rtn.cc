@@ -16,7 +16,8 @@ void read_source_row(const TensorInfo& tensor, int64_t row, std::span<float> out
   load_floats(tensor.data.data(), row * static_cast<int64_t>(out.size()), tensor.dtype, out);
 }
 
-int64_t rows_per_piece(const TensorInfo& tensor) {
+// Rows of a source tensor that make a few megabytes.
+static int64_t rows_per_piece(const TensorInfo& tensor) {
   constexpr int64_t kPieceBytes = int64_t{8} << 20;
   const int64_t row_bytes = std::max<int64_t>(1, tensor.shape[1] * dtype_bits(tensor.dtype) / 8);
   return std::max<int64_t>(1, kPieceBytes / row_bytes);

@@ -26,7 +26,4 @@ void round_to_nearest(const Context& context, const TensorJob& job, ScaleRule ru
 // Row `row` of a plain float tensor [rows, out.size()] as f32.
 void read_source_row(const TensorInfo& tensor, int64_t row, std::span<float> out);
 
-// Rows of a source tensor that make a few megabytes.
-int64_t rows_per_piece(const TensorInfo& tensor);
-
 }  // namespace codecllm
