@@ -9,8 +9,9 @@ function(add_isa_tier tier)
   target_include_directories(codecllm_${tier} PRIVATE src include)
   target_compile_definitions(codecllm_${tier} PRIVATE CODECLLM_TIER=${tier})
   target_link_libraries(codecllm_${tier} PRIVATE codecllm_flags)
+  set_target_properties(codecllm_${tier} PROPERTIES UNITY_BUILD OFF)  # few and large: better side by side
   # g++ 12's own intrinsics headers trip these two (GCC bug 105593).
-  target_compile_options(codecllm_${tier} PRIVATE ${ARGN}
+  target_compile_options(codecllm_${tier} PRIVATE -O3 ${ARGN}
                          $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized>)
   set(isa_objects ${isa_objects} $<TARGET_OBJECTS:codecllm_${tier}> PARENT_SCOPE)
 endfunction()

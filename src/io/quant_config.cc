@@ -15,13 +15,13 @@ namespace {
 constexpr std::array kFormats = {"dense", "int-quantized", "float-quantized", "naive-quantized",
                                  "pack-quantized"};
 
-[[noreturn]] void fail(ErrorCode code, const std::string& what, const std::string& file) {
+[[noreturn]] void refuse(ErrorCode code, const std::string& what, const std::string& file) {
   throw Error(code, "quantization_config", what, {.file = file});
 }
 
 void check_format(const std::string& format, const std::string& file) {
   if (std::find(kFormats.begin(), kFormats.end(), format) == kFormats.end())
-    fail(ErrorCode::unsupported, "format '" + shown(format) + "' is not read in this version", file);
+    refuse(ErrorCode::unsupported, "format '" + shown(format) + "' is not read in this version", file);
 }
 
 // The list of texts under `key`; absent and null are empty.
@@ -29,10 +29,10 @@ std::vector<std::string> texts(const Json& json, const char* key, const std::str
   std::vector<std::string> list;
   const auto it = json.find(key);
   if (it == json.end() || it->is_null()) return list;
-  if (!it->is_array()) fail(ErrorCode::bad_input, std::string("'") + key + "' is not a list", file);
+  if (!it->is_array()) refuse(ErrorCode::bad_input, std::string("'") + key + "' is not a list", file);
   for (const Json& item : *it) {
     if (!item.is_string())
-      fail(ErrorCode::bad_input, std::string("'") + key + "' holds something not a text", file);
+      refuse(ErrorCode::bad_input, std::string("'") + key + "' holds something not a text", file);
     list.push_back(item.get<std::string>());
   }
   return list;
@@ -57,13 +57,13 @@ QuantConfig QuantConfig::read(const Json& config, const std::string& file) {
   auto it = config.find("quantization_config");
   if (it == config.end() || it->is_null()) it = config.find("compression_config");
   if (it == config.end() || it->is_null()) return out;
-  if (!it->is_object()) fail(ErrorCode::bad_input, "not an object", file);
+  if (!it->is_object()) refuse(ErrorCode::bad_input, "not an object", file);
   out.read_header(*it, file);
   const std::string format = json_or<std::string>(*it, "format", "dense", file);
   if (format != "mixed-precision") check_format(format, file);
   const auto groups = it->find("config_groups");
   if (groups != it->end() && !groups->is_null()) {
-    if (!groups->is_object()) fail(ErrorCode::bad_input, "'config_groups' is not an object", file);
+    if (!groups->is_object()) refuse(ErrorCode::bad_input, "'config_groups' is not an object", file);
     for (const auto& [name, group] : groups->items()) out.read_group(name, group, format, file);
   }
   for (std::string& name : texts(*it, "ignore", file)) out.ignore_.emplace_back(std::move(name), file);
@@ -71,47 +71,47 @@ QuantConfig QuantConfig::read(const Json& config, const std::string& file) {
                    [](const Target& a, const Target& b) { return a.pattern.text() < b.pattern.text(); });
   for (size_t i = 1; i < out.targets_.size(); ++i)
     if (out.targets_[i].pattern.text() == out.targets_[i - 1].pattern.text())
-      fail(ErrorCode::bad_input, "target '" + shown(out.targets_[i].pattern.text()) + "' stands twice", file);
+      refuse(ErrorCode::bad_input, "target '" + shown(out.targets_[i].pattern.text()) + "' stands twice", file);
   return out;
 }
 
 void QuantConfig::read_header(const Json& json, const std::string& file) {
   method_ = json_need<std::string>(json, "quant_method", file);
   if (method_ != "compressed-tensors" && method_ != "codecllm")
-    fail(ErrorCode::unsupported,
+    refuse(ErrorCode::unsupported,
          "quant_method '" + shown(method_) +
              "' is not read in this version; take the unquantized model, or one " +
              "quantized with compressed-tensors",
          file);
   if (method_ == "codecllm" && json_need<int>(json, "version", file) != kCodecllmQuantVersion)
-    fail(ErrorCode::unsupported, "written by a newer version of codecllm; update it", file);
+    refuse(ErrorCode::unsupported, "written by a newer version of codecllm; update it", file);
   if (const auto it = json.find("sparsity_config"); it != json.end() && it->is_object() && !it->empty())
     if (json_or<std::string>(*it, "format", "dense", file) != "dense")
-      fail(ErrorCode::unsupported, "sparse weights ('sparsity_config') are not read in this version", file);
+      refuse(ErrorCode::unsupported, "sparse weights ('sparsity_config') are not read in this version", file);
   if (const auto it = json.find("transform_config"); it != json.end() && it->is_object())
     if (present(*it, "config_groups"))
-      fail(ErrorCode::unsupported, "rotated weights ('transform_config') are not read in this version", file);
+      refuse(ErrorCode::unsupported, "rotated weights ('transform_config') are not read in this version", file);
 }
 
 void QuantConfig::read_group(const std::string& name, const Json& json, const std::string& format,
                              const std::string& file) {
   if (json.is_array())
-    fail(ErrorCode::unsupported,
+    refuse(ErrorCode::unsupported,
          "config group '" + shown(name) +
              "' is only the name of a preset, whose meaning differs between versions; "
              "write its targets and weights out",
          file);
   if (!json.is_object())
-    fail(ErrorCode::bad_input, "config group '" + shown(name) + "' is not an object", file);
+    refuse(ErrorCode::bad_input, "config group '" + shown(name) + "' is not an object", file);
   const std::string where = "config group '" + shown(name) + "'";
   QuantGroup group{.name = name, .targets = texts(json, "targets", file), .scheme = {.name = "custom"}};
-  if (group.targets.empty()) fail(ErrorCode::bad_input, where + " has no targets", file);
+  if (group.targets.empty()) refuse(ErrorCode::bad_input, where + " has no targets", file);
   if (present(json, "output_activations"))
-    fail(ErrorCode::unsupported, where + " has output_activations, which are not read in this version", file);
+    refuse(ErrorCode::unsupported, where + " has output_activations, which are not read in this version", file);
   if (present(json, "weights")) {
     const StoredQuantArgs stored = read_quant_args(json["weights"], where + " weights", file);
     if (stored.args.dynamic || stored.args.strategy == Strategy::token)
-      fail(ErrorCode::bad_input, where + " has weights with scales found at run time", file);
+      refuse(ErrorCode::bad_input, where + " has weights with scales found at run time", file);
     group.scheme.weights = stored.args;
     group.group_order = stored.group_order;
   }

@@ -31,7 +31,7 @@ std::string weights(const std::string& args) {
 
 QuantArgs args_of(const std::string& args) { return read(weights(args)).scheme_for("m")->weights.value(); }
 
-std::string refusal(const std::string& config, ErrorCode code = ErrorCode::bad_input) {
+std::string config_refusal(const std::string& config, ErrorCode code = ErrorCode::bad_input) {
   const std::string message = error_of([&] { read(config); }, code);
   EXPECT_THAT(message, testing::EndsWith(" in f"));
   return message;
@@ -113,11 +113,11 @@ TEST(QuantConfig, RefusesBadArgs) {
       {R"({"actorder":"group"})", "without groups"},
       {R"({"symmetric":"yes"})", "symmetric"},
   };
-  for (const auto& c : cases) EXPECT_THAT(refusal(weights(c.args)), HasSubstr(c.says)) << c.args;
+  for (const auto& c : cases) EXPECT_THAT(config_refusal(weights(c.args)), HasSubstr(c.says)) << c.args;
 }
 
 TEST(QuantConfig, SaysWhatThisVersionDoesNotRead) {
-  const auto unsupported = [](const std::string& config) { return refusal(config, ErrorCode::unsupported); };
+  const auto unsupported = [](const std::string& config) { return config_refusal(config, ErrorCode::unsupported); };
   for (const char* method : {"gptq", "awq", "fp8", "bitsandbytes", "torchao", "mxfp4"})
     EXPECT_THAT(unsupported("{\"quant_method\":\"" + std::string(method) + "\"}"),
                 HasSubstr("quant_method '" + std::string(method) + "' is not read in this version"));
@@ -144,15 +144,15 @@ TEST(QuantConfig, SaysWhatThisVersionDoesNotRead) {
 }
 
 TEST(QuantConfig, RefusesBadShapesOfTheConfig) {
-  EXPECT_THAT(refusal("[]"), HasSubstr("not an object"));
-  EXPECT_THAT(refusal("{}"), HasSubstr("quant_method"));
-  EXPECT_THAT(refusal(R"({"quant_method":"codecllm","format":"pack-quantized"})"), HasSubstr("version"));
-  EXPECT_THAT(refusal(config_of("[]")), HasSubstr("'config_groups' is not an object"));
-  EXPECT_THAT(refusal(config_of("{\"g\":3}")), HasSubstr("is not an object"));
-  EXPECT_THAT(refusal(config_of("{\"g\":{}}")), HasSubstr("has no targets"));
-  EXPECT_THAT(refusal(config_of(R"({"g":{"targets":"Linear"}})")), HasSubstr("'targets' is not a list"));
-  EXPECT_THAT(refusal(config_of("{}", "[1]")), HasSubstr("'ignore' holds"));
-  EXPECT_THAT(refusal(config_of(R"({"a":{"targets":["Linear"]},"b":{"targets":["Linear"]}})")),
+  EXPECT_THAT(config_refusal("[]"), HasSubstr("not an object"));
+  EXPECT_THAT(config_refusal("{}"), HasSubstr("quant_method"));
+  EXPECT_THAT(config_refusal(R"({"quant_method":"codecllm","format":"pack-quantized"})"), HasSubstr("version"));
+  EXPECT_THAT(config_refusal(config_of("[]")), HasSubstr("'config_groups' is not an object"));
+  EXPECT_THAT(config_refusal(config_of("{\"g\":3}")), HasSubstr("is not an object"));
+  EXPECT_THAT(config_refusal(config_of("{\"g\":{}}")), HasSubstr("has no targets"));
+  EXPECT_THAT(config_refusal(config_of(R"({"g":{"targets":"Linear"}})")), HasSubstr("'targets' is not a list"));
+  EXPECT_THAT(config_refusal(config_of("{}", "[1]")), HasSubstr("'ignore' holds"));
+  EXPECT_THAT(config_refusal(config_of(R"({"a":{"targets":["Linear"]},"b":{"targets":["Linear"]}})")),
               HasSubstr("twice"));
 }
 
@@ -199,8 +199,8 @@ TEST(QuantConfig, ExpressionsMatchAtTheStartOnly) {
 }
 
 TEST(QuantConfig, RefusesBadExpressions) {
-  EXPECT_THAT(refusal(config_of("{}", R"(["re:("])")), HasSubstr("'re:(' is not a valid regular expression"));
-  EXPECT_THAT(refusal(config_of("{}", "[\"re:" + std::string(5000, 'a') + "\"]")),
+  EXPECT_THAT(config_refusal(config_of("{}", R"(["re:("])")), HasSubstr("'re:(' is not a valid regular expression"));
+  EXPECT_THAT(config_refusal(config_of("{}", "[\"re:" + std::string(5000, 'a') + "\"]")),
               HasSubstr("longer than 4096"));
 }
 

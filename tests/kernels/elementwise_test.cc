@@ -12,7 +12,7 @@
 namespace codecllm {
 namespace {
 
-constexpr double kUnit = 0x1p-24;         // half a unit in the last place of 1
+constexpr double kHalfUlp = 0x1p-24;      // of 1
 constexpr double kTiny = 0x1p-149;        // below the normal range rounding is absolute
 constexpr int64_t kGuard = 32;            // floats behind every array that must stay as they are
 constexpr float kUntouched = -7777.125f;  // what they hold
@@ -55,7 +55,7 @@ TEST_P(Elementwise, RmsNorm) {
     tier.rms_norm(x.data(), weight.data(), n, 1e-5f, got.data());
     const double steps = static_cast<double>(n / 16 + 1 + 4) / 2 + 6 + 3;
     for (int64_t i = 0; i < n; ++i)
-      ASSERT_NEAR(got[i], expected[i], std::fabs(expected[i]) * steps * kUnit + kTiny) << n;
+      ASSERT_NEAR(got[i], expected[i], std::fabs(expected[i]) * steps * kHalfUlp + kTiny) << n;
     expect_guard(got, n);
     auto in_place = x;
     tier.rms_norm(in_place.data(), weight.data(), n, 1e-5f, in_place.data());
@@ -70,7 +70,7 @@ TEST_P(Elementwise, RmsNormOfKnownRows) {
   const float x[4] = {3, -4, 3, -4}, weight[4] = {1, 1, 2, 0.5f};
   float y[4];
   tier.rms_norm(x, weight, 4, 0.0f, y);  // the root of the mean square is sqrt(12.5)
-  for (int i = 0; i < 4; ++i) EXPECT_NEAR(y[i], x[i] * weight[i] / std::sqrt(12.5), 8 * 8 * kUnit);
+  for (int i = 0; i < 4; ++i) EXPECT_NEAR(y[i], x[i] * weight[i] / std::sqrt(12.5), 8 * 8 * kHalfUlp);
   const float zeros[4] = {};
   tier.rms_norm(zeros, weight, 4, 1e-6f, y);
   for (float v : y) EXPECT_EQ(v, 0.0f);
@@ -98,7 +98,7 @@ TEST_P(Elementwise, RotateByAQuarterTurnPairsHalves) {
 // Exponential (2 units in the last place), sum, quotient and two products; the reference's exponential, sum,
 // quotient and product. A sigmoid below the smallest normal number may lose its digits or vanish.
 double silu_bound(double gate, double up, double result) {
-  return std::fabs(result) * (4 + 4 + 2 + 3) * kUnit + std::fabs(gate * up) * 0x1p-126 + kTiny;
+  return std::fabs(result) * (4 + 4 + 2 + 3) * kHalfUlp + std::fabs(gate * up) * 0x1p-126 + kTiny;
 }
 
 TEST_P(Elementwise, SiluMul) {

@@ -52,12 +52,12 @@ Value make_dict(Runtime& r, const Value&, const Arguments& arguments) {
   return dict;
 }
 
-struct Row {
+struct GlobalRow {
   std::string_view name;
   FilterFunction function;
 };
 
-constexpr Row rows[] = {{"raise_exception", raise_exception},
+constexpr GlobalRow globals[] = {{"raise_exception", raise_exception},
                         {"strftime_now", strftime_now},
                         {"range", range},
                         {"dict", make_dict}};
@@ -65,7 +65,7 @@ constexpr Row rows[] = {{"raise_exception", raise_exception},
 }  // namespace
 
 FilterFunction find_global(std::string_view name) {
-  for (const Row& row : rows) {
+  for (const GlobalRow& row : globals) {
     if (row.name == name) return row.function;
   }
   return nullptr;

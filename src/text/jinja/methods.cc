@@ -14,13 +14,13 @@ bool is_type_string(const Value& value) { return value.is_string(); }
 bool is_type_list(const Value& value) { return value.is_list(); }
 bool is_type_dict(const Value& value) { return value.is_dict() && !value.dict().is_namespace; }
 
-struct Row {
+struct MethodRow {
   bool (*is_type)(const Value&);
   std::string_view name;
   FilterFunction function;
 };
 
-constexpr Row rows[] = {
+constexpr MethodRow methods[] = {
 #define METHOD(type, name, function) {is_type_##type, name, function},
 #include "text/jinja/methods.def"
 #undef METHOD
@@ -29,7 +29,7 @@ constexpr Row rows[] = {
 }  // namespace
 
 FilterFunction find_method(const Value& object, std::string_view name) {
-  for (const Row& row : rows) {
+  for (const MethodRow& row : methods) {
     if (row.name == name && row.is_type(object)) return row.function;
   }
   return nullptr;
