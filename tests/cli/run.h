@@ -13,6 +13,7 @@
 
 #include "base/rng.h"
 #include "gen/tiny_tokenizer.h"
+#include "paths.h"
 #include "quant/support.h"
 
 extern char** environ;
@@ -29,7 +30,7 @@ struct Outcome {
 class Child {
  public:
   explicit Child(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), CODECLLM_BINARY_DIR "/codecllm");
+    arguments.insert(arguments.begin(), binary_path("codecllm"));
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);

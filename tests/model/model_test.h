@@ -12,11 +12,12 @@
 
 #include "base/json.h"
 #include "codecllm/error.h"
+#include "paths.h"
 
 namespace codecllm {
 
 inline std::string model_directory(const std::string& name) {
-  return CODECLLM_SOURCE_DIR "/tests/model/data/" + name;
+  return test::source_path("tests/model/data/" + name);
 }
 
 inline std::vector<std::string> model_names() {

@@ -8,13 +8,14 @@
 
 #include "base/cpu.h"
 #include "model/forward.h"
+#include "paths.h"
 
 namespace codecllm {
 namespace {
 
 std::vector<std::string> cases() {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(CODECLLM_SOURCE_DIR "/tests/model/data"))
+  for (const auto& entry : std::filesystem::directory_iterator(test::source_path("tests/model/data")))
     if (entry.is_directory()) names.push_back(entry.path().filename());
   std::sort(names.begin(), names.end());
   return names;
@@ -82,7 +83,7 @@ void expect_near(const std::vector<float>& got, const std::vector<float>& expect
 class Reference : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Reference, LogitsAndHiddenStatesAgree) {
-  const std::string directory = CODECLLM_SOURCE_DIR "/tests/model/data/" + GetParam();
+  const std::string directory = test::source_path("tests/model/data/" + GetParam());
   const SafetensorsFile reference(directory + "/reference.safetensors");
   const auto tokens = ids(reference, "input_ids");
   for (Isa isa : available_isas()) {

@@ -14,11 +14,12 @@
 #include "io/checkpoint.h"
 #include "io/safetensors_writer.h"
 #include "io/support.h"
+#include "paths.h"
 
 namespace codecllm::test {
 
 inline std::string model_data(const std::string& name) {
-  return CODECLLM_SOURCE_DIR "/tests/model/data/" + name;
+  return source_path("tests/model/data/" + name);
 }
 
 inline const Context& two_threads() {

@@ -8,12 +8,13 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "paths.h"
 #include "text/tokenizer.h"
 
 namespace codecllm {
 
 inline std::string data_path(const std::string& file) {
-  return CODECLLM_SOURCE_DIR "/tests/text/data/" + file;
+  return test::source_path("tests/text/data/" + file);
 }
 
 // Runs `act` and checks that it throws an Error of this code whose message contains `part`.

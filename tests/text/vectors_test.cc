@@ -4,11 +4,12 @@
 
 #include <sstream>
 
+#include "paths.h"
 #include "text/support.h"
 
 namespace codecllm {
 
-static const std::string folder = CODECLLM_SOURCE_DIR "/../shared/tokenizers/";
+static const std::string folder = test::source_path("../shared/tokenizers/");
 
 static std::vector<std::string> read_texts(const std::string& path) {
   const std::string all = read_file(path), separator = "\n__ggml_vocab_test__\n";
