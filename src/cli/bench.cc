@@ -11,7 +11,7 @@ namespace codecllm::cli {
 
 namespace {
 
-struct Arguments {
+struct BenchArguments {
   std::vector<std::string> models, schemes;
   std::string shape;
   int rounds = 5;
@@ -36,7 +36,7 @@ Spread spread_of(const std::vector<double>& values) {
   return {median(values), *low, *high};
 }
 
-std::vector<BenchTarget> targets_of(const Arguments& a) {
+std::vector<BenchTarget> targets_of(const BenchArguments& a) {
   std::vector<BenchTarget> targets;
   for (const std::string& model : a.models) targets.push_back({model, model, "", ""});
   if (a.shape.empty() && targets.empty())
@@ -106,7 +106,7 @@ void print(const OrderedJson& out) {
   }
 }
 
-int bench(const Globals& globals, const Arguments& a) {
+int bench(const Globals& globals, const BenchArguments& a) {
   std::vector<Run> runs;
   // All processes are started before this one has threads. The machine is probed in one of its own, so that the probe's
   // buffer counts to nobody's memory.
@@ -146,7 +146,7 @@ int bench(const Globals& globals, const Arguments& a) {
 }  // namespace
 
 void add_bench(CLI::App& app, Globals& globals) {
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<BenchArguments>();
   CLI::App& command = add_command(app, globals, "bench", "Speed and memory of models, or of schemes at a well-known size", [&globals, a] {
     return bench(globals, *a);
   });

@@ -9,13 +9,13 @@ namespace codecllm::cli {
 
 namespace {
 
-struct Arguments {
+struct QuantizeArguments {
   std::string model, output, scheme, rule = "codecllm";
   Selection selection;
   bool force = false;
 };
 
-OrderedJson to_json(const QuantizeResult& r, const Arguments& a) {
+OrderedJson to_json(const QuantizeResult& r, const QuantizeArguments& a) {
   OrderedJson out = {{"scheme", a.scheme},         {"output", a.output}, {"weight_bytes", r.weight_bytes},
                      {"source_bytes", r.source_bytes}, {"bits_per_weight", r.bits_per_weight},
                      {"ratio", r.ratio},           {"seconds", r.seconds}, {"resumed", r.resumed}};
@@ -29,7 +29,7 @@ OrderedJson to_json(const QuantizeResult& r, const Arguments& a) {
   return out;
 }
 
-void print(const QuantizeResult& r, const Arguments& a) {
+void print(const QuantizeResult& r, const QuantizeArguments& a) {
   fmt::print("{:<44} {:<16} {:>8} {:>12}\n", "layer", "scheme", "SQNR dB", "max error");
   for (const LayerReport& layer : r.layers)
     fmt::print("{:<44} {:<16} {:>8.2f} {:>12.3g}\n", layer.name, layer.scheme, layer.sqnr_db, layer.max_abs_error);
@@ -43,7 +43,7 @@ void print(const QuantizeResult& r, const Arguments& a) {
 }  // namespace
 
 void add_quantize(CLI::App& app, Globals& globals) {
-  auto a = std::make_shared<Arguments>();
+  auto a = std::make_shared<QuantizeArguments>();
   CLI::App& command = add_command(app, globals, "quantize", "Writes a smaller checkpoint, and proves that it is a good one", [&globals, a] {
     const auto context = globals.context();
     QuantizeOptions options = {.scheme = scheme_preset(a->scheme), .selection = a->selection};

@@ -14,14 +14,14 @@ struct FilterRow {
   FilterFunction function;
 };
 
-static constexpr FilterRow rows[] = {
+static constexpr FilterRow filters[] = {
 #define FILTER(name, function) {name, function},
 #include "text/jinja/filters.def"
 #undef FILTER
 };
 
 FilterFunction find_filter(std::string_view name) {
-  for (const FilterRow& row : rows) {
+  for (const FilterRow& row : filters) {
     if (row.name == name) return row.function;
   }
   return nullptr;

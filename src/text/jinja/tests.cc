@@ -12,12 +12,12 @@ bool divisible(Runtime& r, const Value& v, const Value& a) {
   return by == -1 || number % by == 0;
 }
 
-struct Row {
+struct TestRow {
   std::string_view name;
   TestFunction function;
 };
 
-constexpr Row rows[] = {
+constexpr TestRow tests[] = {
 #define TEST_ROW(name, condition)                                             \
   {name, [](Runtime& r, const Value& v, const Arguments& arguments) -> bool { \
      const Value a = arguments.get(0, "other");                               \
@@ -31,7 +31,7 @@ constexpr Row rows[] = {
 }  // namespace
 
 TestFunction find_test(std::string_view name) {
-  for (const Row& row : rows) {
+  for (const TestRow& row : tests) {
     if (row.name == name) return row.function;
   }
   return nullptr;

@@ -3,12 +3,12 @@
 
 namespace codecllm::text {
 
-static constexpr ComponentRow<Normalizer> rows[] = {
+static constexpr ComponentRow<Normalizer> normalizer_rows[] = {
 #define NORMALIZER(type, load) {type, load},
 #include "text/normalizer/normalizers.def"
 #undef NORMALIZER
 };
 
-Normalizer load_normalizer(const ComponentSource& source) { return load_component<Normalizer>(rows, source); }
+Normalizer load_normalizer(const ComponentSource& source) { return load_component<Normalizer>(normalizer_rows, source); }
 
 }  // namespace codecllm::text
