@@ -136,6 +136,18 @@ TEST_F(CliJson, Perplexity) {
   EXPECT_EQ(sick.at("logits_finite"), false);
 }
 
+TEST_F(CliJson, Evaluate) {
+  temp_.write("tasks", "{\"prompt\":\"the\",\"choices\":[\" man\",\" hen\"],\"answer\":0}\n"
+                       "{\"prompt\":\"the\",\"choices\":[\" man\",\" hen\"],\"answer\":1}\n");
+  const OrderedJson alone = object_of(run({"evaluate", model_, "--tasks", temp_ / "tasks", "--json"}), "evaluate",
+                                      {"accuracy", "stderr", "n"});
+  EXPECT_EQ(alone.at("accuracy"), 0.5);
+  EXPECT_EQ(alone.at("n"), 2);
+  EXPECT_FALSE(alone.contains("agreement"));
+  EXPECT_EQ(object_of(run({"evaluate", model_, "--tasks", temp_ / "tasks", "--reference", model_, "--json"}), "evaluate", {})
+                .at("agreement"), 1);
+}
+
 TEST_F(CliJson, Bench) {
   const OrderedJson json = object_of(run({"bench", model_, model_ + "/", "--json", "--rounds", "1",
                                           "--prompt-tokens", "8", "--decode-tokens", "4"}),

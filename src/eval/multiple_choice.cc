@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "eval/multiple_choice.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <sstream>
+
+#include "base/file.h"
+
+namespace codecllm {
+
+namespace {
+
+Question read_question(const Json& json, const std::string& place) {
+  const auto bad = [&](const std::string& what) { throw Error(ErrorCode::bad_input, "tasks", what, {.file = place}); };
+  if (!json.is_object()) bad("expected one JSON object a line");
+  Question question = {.prompt = json_need<std::string>(json, "prompt", place)};
+  const auto choices = json.find("choices");
+  if (choices == json.end() || !choices->is_array() || choices->size() < 2)
+    bad("key 'choices' must be a list of two or more texts");
+  for (const Json& choice : *choices) {
+    if (!choice.is_string() || choice.get_ref<const std::string&>().empty()) bad("a choice must be a text that is not empty");
+    question.choices.push_back(choice.get<std::string>());
+  }
+  question.answer = json_need<int64_t>(json, "answer", place);
+  if (question.answer < 0 || question.answer >= static_cast<int64_t>(question.choices.size()))
+    bad("key 'answer' must be the index of a choice, 0 to " + std::to_string(question.choices.size() - 1));
+  return question;
+}
+
+// A question as tokens: prompt and choice are split together, since the split before a choice may depend on it.
+struct TokenizedQuestion {
+  std::vector<std::vector<int32_t>> texts;  // one a choice
+  std::vector<double> bytes;
+  size_t shared = 0;  // tokens that all texts begin with, before the first that is scored
+  size_t first = 0;   // first token of the choice
+};
+
+TokenizedQuestion tokenize(const Tokenizer& tokenizer, const Question& question, size_t number, int64_t limit) {
+  TokenizedQuestion out;
+  out.first = tokenizer.encode(question.prompt, true, false).size();
+  for (const std::string& choice : question.choices) {
+    out.texts.push_back(tokenizer.encode(question.prompt + choice, true, false));
+    out.bytes.push_back(static_cast<double>(choice.size()));
+    const size_t length = out.texts.back().size();
+    out.first = std::min(out.first, length - 1);  // a choice that merges with the prompt's end is scored by its last token
+    if (static_cast<int64_t>(length) > limit)
+      throw Error(ErrorCode::bad_call, "evaluate",
+                  "question " + std::to_string(number) + " has " + std::to_string(length) +
+                      " tokens, and the model was trained on " + std::to_string(limit) + "; leave it out");
+  }
+  out.first = std::max<size_t>(out.first, 1);
+  out.shared = out.first - 1;
+  for (const auto& text : out.texts) {
+    if (text.size() < 2) throw Error(ErrorCode::bad_call, "evaluate", "question " + std::to_string(number) + " is too short to score");
+    const auto end = std::mismatch(text.begin(), text.begin() + static_cast<ptrdiff_t>(std::min(out.shared, text.size())),
+                                   out.texts[0].begin(), out.texts[0].end()).first;
+    out.shared = std::min(out.shared, static_cast<size_t>(end - text.begin()));
+  }
+  return out;
+}
+
+double log_probability(const float* logits, int64_t vocab, int32_t token) {
+  const double top = *std::max_element(logits, logits + vocab);
+  double sum = 0;
+  for (int64_t i = 0; i < vocab; ++i) sum += std::exp(static_cast<double>(logits[i]) - top);
+  return logits[token] - top - std::log(sum);
+}
+
+class Examinee {
+ public:
+  explicit Examinee(const DecoderModel& model)
+      : model_(model), cache_(model.spec, KvType::f16, model.spec.max_positions), forward_(model, cache_) {}
+
+  // The likeliest choice; the first of equals.
+  int64_t answer(const TokenizedQuestion& question, size_t number) {
+    cache_.truncate(sequence_, 0);
+    run(std::span(question.texts[0]).first(question.shared), question.first);
+    int64_t best = 0;
+    double best_score = 0;
+    for (size_t c = 0; c < question.texts.size(); ++c) {
+      const std::vector<int32_t>& text = question.texts[c];
+      cache_.truncate(sequence_, static_cast<int64_t>(question.shared));
+      // Row i predicts token i + 1, so the last token need not run.
+      const auto logits = run(std::span(text).first(text.size() - 1).subspan(question.shared), question.first);
+      double score = 0;
+      for (size_t i = question.first; i < text.size(); ++i)
+        score += log_probability(&logits[static_cast<int64_t>(i - question.first) * model_.spec.vocab], model_.spec.vocab, text[i]);
+      score /= question.bytes[c];
+      if (!std::isfinite(score))
+        throw Error(ErrorCode::bad_input, "evaluate",
+                    "question " + std::to_string(number) + ": the model computes values that are not finite");
+      if (c == 0 || score > best_score) best = static_cast<int64_t>(c), best_score = score;
+    }
+    return best;
+  }
+
+ private:
+  // Logits of the rows that predict token `first` and later ones.
+  std::span<const float> run(std::span<const int32_t> tokens, size_t first) {
+    if (tokens.empty()) return {};
+    const int64_t slot = sequence_.length;
+    cache_.grow(sequence_, static_cast<int64_t>(tokens.size()));
+    rows_.clear();
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const int64_t at = slot + static_cast<int64_t>(i);
+      rows_.push_back({tokens[i], &sequence_, at, at + 1 >= static_cast<int64_t>(first)});
+    }
+    return forward_.run(rows_);
+  }
+
+  const DecoderModel& model_;
+  KvCache cache_;
+  KvSequence sequence_;
+  Forward forward_;
+  std::vector<BatchRow> rows_;
+};
+
+}  // namespace
+
+std::vector<Question> read_questions(const std::string& path) {
+  std::istringstream lines(read_file(path));
+  std::vector<Question> questions;
+  std::string line;
+  for (int64_t number = 1; std::getline(lines, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const std::string place = path + " line " + std::to_string(number);
+    questions.push_back(read_question(parse_json(line, place), place));
+  }
+  if (questions.empty()) throw Error(ErrorCode::bad_input, "tasks", "there is no question", {.file = path});
+  return questions;
+}
+
+ChoiceResult multiple_choice(const DecoderModel& model, const Tokenizer& tokenizer, const std::vector<Question>& questions,
+                             const DecoderModel* reference, const Progress& progress) {
+  Examinee examinee(model);
+  std::optional<Examinee> other;
+  if (reference != nullptr) other.emplace(*reference);
+  int64_t limit = model.spec.max_positions;
+  if (reference != nullptr) limit = std::min(limit, reference->spec.max_positions);
+  ChoiceResult result;
+  int64_t right = 0, reference_right = 0, alike = 0;
+  for (size_t i = 0; i < questions.size(); ++i) {
+    const TokenizedQuestion question = tokenize(tokenizer, questions[i], i + 1, limit);
+    result.answers.push_back(examinee.answer(question, i + 1));
+    right += result.answers.back() == questions[i].answer ? 1 : 0;
+    if (other) {
+      const int64_t theirs = other->answer(question, i + 1);
+      reference_right += theirs == questions[i].answer ? 1 : 0;
+      alike += theirs == result.answers.back() ? 1 : 0;
+    }
+    if (progress && !progress(static_cast<double>(i + 1) / static_cast<double>(questions.size()), "answering"))
+      throw Error(ErrorCode::interrupted, "evaluate", "interrupted");
+  }
+  const auto n = static_cast<double>(questions.size());
+  result.n = static_cast<int64_t>(questions.size());
+  result.accuracy = static_cast<double>(right) / n;
+  result.stderr_ = n > 1 ? std::sqrt(result.accuracy * (1 - result.accuracy) / (n - 1)) : 0;
+  result.compared = reference != nullptr;
+  result.reference_accuracy = static_cast<double>(reference_right) / n;
+  result.agreement = static_cast<double>(alike) / n;
+  return result;
+}
+
+}  // namespace codecllm

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "eval/multiple_choice.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "gen/tiny_tokenizer.h"
+#include "quant/support.h"
+
+namespace codecllm {
+namespace {
+
+using test::error_of;
+
+DecoderModel tiny_model() { return load_model(test::two_threads(), test::model_data("llama")); }
+
+// Sum of log-probabilities of `text` after `prompt`, every token from a forward of its own.
+double score_from_scratch(const DecoderModel& model, const std::string& prompt, const std::string& choice) {
+  const Tokenizer tokenizer = test::tiny_tokenizer();
+  const auto tokens = tokenizer.encode(prompt + choice, true, false);
+  double sum = 0;
+  for (size_t at = tokenizer.encode(prompt, true, false).size(); at < tokens.size(); ++at) {
+    KvCache cache(model.spec, KvType::f16, 64);
+    KvSequence sequence;
+    cache.grow(sequence, static_cast<int64_t>(at));
+    Forward forward(model, cache);
+    std::vector<BatchRow> rows;
+    for (size_t i = 0; i < at; ++i) rows.push_back({tokens[i], &sequence, static_cast<int64_t>(i), i + 1 == at});
+    const auto logits = forward.run(rows);
+    double total = 0;
+    for (float v : logits) total += std::exp(static_cast<double>(v));
+    sum += logits[tokens[at]] - std::log(total);
+  }
+  return sum / static_cast<double>(choice.size());
+}
+
+const std::vector<Question> kQuestions = {
+    {"the man", {" is in", " has", " ran"}, 1},
+    {"a hen and", {" the sun", " x", " another hen", " I"}, 0},
+    {"q", {"the", "w"}, 0},                // no space between
+    {"in th", {"e", "at", " in"}, 2},      // "the" merges with the prompt's end
+    {"so", {" hen", " hen is", " h"}, 2},  // one begins like another
+};
+
+TEST(MultipleChoice, TheAnswerIsTheLikeliestPerByte) {
+  const DecoderModel model = tiny_model();
+  const ChoiceResult r = multiple_choice(model, test::tiny_tokenizer(), kQuestions);
+  ASSERT_EQ(r.answers.size(), kQuestions.size());
+  int64_t right = 0;
+  for (size_t i = 0; i < kQuestions.size(); ++i) {
+    if (i == 3) continue;
+    const Question& q = kQuestions[i];
+    size_t best = 0;
+    for (size_t c = 1; c < q.choices.size(); ++c)
+      if (score_from_scratch(model, q.prompt, q.choices[c]) > score_from_scratch(model, q.prompt, q.choices[best])) best = c;
+    EXPECT_EQ(r.answers[i], static_cast<int64_t>(best)) << i;
+  }
+  for (size_t i = 0; i < kQuestions.size(); ++i) right += r.answers[i] == kQuestions[i].answer ? 1 : 0;
+  EXPECT_EQ(r.n, 5);
+  EXPECT_DOUBLE_EQ(r.accuracy, static_cast<double>(right) / 5);
+  EXPECT_DOUBLE_EQ(r.stderr_, std::sqrt(r.accuracy * (1 - r.accuracy) / 4));
+}
+
+TEST(MultipleChoice, AModelAgreesWithItselfAndNotWithAnother) {
+  const DecoderModel model = tiny_model(), same = tiny_model();
+  const DecoderModel other = load_model(test::two_threads(), test::model_data("mistral"));
+  std::vector<Question> many;
+  for (const char* prompt : {"a", "the", "in", "hen", "so it", "I am", "x 1", "(", "why", "and"})
+    many.push_back({prompt, {" cat", " dog", " sum", " fox", " yew"}, 0});
+  const ChoiceResult r = multiple_choice(model, test::tiny_tokenizer(), many, &same);
+  EXPECT_TRUE(r.compared);
+  EXPECT_EQ(r.agreement, 1);
+  EXPECT_EQ(r.reference_accuracy, r.accuracy);
+  const ChoiceResult alone = multiple_choice(other, test::tiny_tokenizer(), many),
+                     both = multiple_choice(model, test::tiny_tokenizer(), many, &other);
+  double alike = 0;
+  for (size_t i = 0; i < many.size(); ++i) alike += alone.answers[i] == r.answers[i] ? 0.1 : 0;
+  EXPECT_NEAR(both.agreement, alike, 1e-12);
+  EXPECT_EQ(both.reference_accuracy, alone.accuracy);
+  EXPECT_LT(both.agreement, 1);
+}
+
+TEST(MultipleChoice, ReadsAndRefusesFiles) {
+  const test::TempDirectory temp;
+  const auto read = [&](const std::string& text) {
+    temp.write("tasks", text);
+    return read_questions(temp / "tasks");
+  };
+  const auto good = read("{\"prompt\":\"a\",\"choices\":[\" b\",\" c\"],\"answer\":1,\"kind\":\"x\"}\n\n"
+                         "{\"prompt\":\"\",\"choices\":[\"b\",\"c\",\"d\"],\"answer\":0}");
+  ASSERT_EQ(good.size(), 2u);
+  EXPECT_EQ(good[0].choices[1], " c");
+  EXPECT_EQ(good[0].answer, 1);
+  for (const char* bad : {"", "\n\n", "[1]", "{", "{\"prompt\":\"a\",\"choices\":[\"b\"],\"answer\":0}",
+                          "{\"prompt\":\"a\",\"choices\":[\"b\",\"c\"],\"answer\":2}",
+                          "{\"prompt\":\"a\",\"choices\":[\"b\",\"c\"],\"answer\":-1}",
+                          "{\"prompt\":\"a\",\"choices\":[\"b\",\"\"],\"answer\":0}",
+                          "{\"prompt\":\"a\",\"choices\":[\"b\",3],\"answer\":0}",
+                          "{\"prompt\":\"a\",\"choices\":[\"b\",\"c\"]}", "{\"choices\":[\"b\",\"c\"],\"answer\":0}"})
+    error_of([&] { read(bad); }, ErrorCode::bad_input);
+  const std::string message = error_of([&] { read("\n{\"prompt\":1}\n"); }, ErrorCode::bad_input);
+  EXPECT_NE(message.find("line 2"), std::string::npos) << message;
+}
+
+TEST(MultipleChoice, RefusesQuestionsThatAreTooLong) {
+  const DecoderModel model = tiny_model();
+  const std::string message = error_of(
+      [&] { multiple_choice(model, test::tiny_tokenizer(), {{std::string(70, '1'), {"2", "3"}, 0}}); }, ErrorCode::bad_call);
+  EXPECT_NE(message.find("64"), std::string::npos) << message;
+  error_of([&] { multiple_choice(model, test::tiny_tokenizer(), kQuestions, nullptr, [](double, std::string_view) { return false; }); },
+           ErrorCode::interrupted);
+}
+
+}  // namespace
+}  // namespace codecllm
