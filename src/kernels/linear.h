@@ -12,6 +12,7 @@ namespace codecllm {
 
 // Buffers that grow to the largest call and stay, so that the token loop allocates nothing.
 struct LinearScratch {
+  std::vector<float> reordered;  // [rows, padded columns]: inputs in the order of a weight's groups
   std::vector<uint8_t> codes;  // [rows, 2 * padded columns]
   std::vector<float> scales;   // [rows]
   std::vector<int32_t> sums;   // [rows, groups, 2]

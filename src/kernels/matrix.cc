@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/matrix.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -56,24 +57,46 @@ void Matrix::set_panel(int64_t panel, CodeRows rows) {
     const int8_t* codes = rows[lane];
     if (view_.element == Element::u8) {
       for (int64_t k = 0; k < view_.columns; ++k)
-        line(panel, k / 4)[lane * 4 + k % 4] = static_cast<uint8_t>(codes[k] + offset);
+        line(panel, k / 4)[lane * 4 + k % 4] = static_cast<uint8_t>(codes[source_column(k)] + offset);
     } else {
       for (int64_t k = 0; k < view_.columns; ++k) {
         const int shift = k % 8 < 4 ? 0 : 4;
         uint8_t& byte = line(panel, k / 8)[lane * 4 + k % 4];
-        byte = static_cast<uint8_t>((byte & ~(15 << shift)) | (codes[k] + offset) << shift);
+        byte = static_cast<uint8_t>((byte & ~(15 << shift)) | (codes[source_column(k)] + offset) << shift);
       }
     }
   }
 }
 
+static int64_t index_of_scale(const MatrixView& w, int64_t row, int64_t group) {
+  return (row / kPanelRows * w.groups() + group) * kPanelRows + row % kPanelRows;
+}
+
 void Matrix::set_scale(int64_t row, int64_t group, float scale) {
-  const int64_t at = (row / kPanelRows * view_.groups() + group) * kPanelRows + row % kPanelRows;
+  const int64_t at = index_of_scale(view_, row, group);
   switch (view_.scale_type) {
     case ScaleType::f32: scales_.as<float>()[at] = scale; break;
     case ScaleType::bf16: scales_.as<uint16_t>()[at] = f32_to_bf16(scale); break;
     case ScaleType::f16: scales_.as<uint16_t>()[at] = f32_to_f16(scale); break;
   }
+}
+
+void Matrix::add_zeros() {
+  zeros_ = Buffer(static_cast<size_t>(view_.panels() * view_.groups() * kPanelRows));
+  std::memset(zeros_.data(), traits(view_.element).offset, zeros_.bytes());
+  view_.zeros = zeros_.as<uint8_t>().data();
+}
+
+void Matrix::set_zero(int64_t row, int64_t group, int zero) {
+  const int stored = zero + traits(view_.element).offset;
+  if (stored < 0 || stored > std::min(255, 2 * traits(view_.element).offset))
+    throw Error(ErrorCode::bad_input, "matrix", "zero point " + std::to_string(zero) + " is outside the codes' range");
+  zeros_.as<uint8_t>()[index_of_scale(view_, row, group)] = static_cast<uint8_t>(stored);
+}
+
+void Matrix::set_order(std::vector<int32_t> order) {
+  order_ = std::move(order);
+  view_.order = order_.data();
 }
 
 Element element_of(DType type) {
@@ -86,16 +109,19 @@ Element element_of(DType type) {
 }
 
 static float scale_of(const MatrixView& w, int64_t row, int64_t group) {
-  const int64_t at = (row / kPanelRows * w.groups() + group) * kPanelRows + row % kPanelRows;
+  const int64_t at = index_of_scale(w, row, group);
   if (w.scale_type == ScaleType::f32) return static_cast<const float*>(w.scales)[at];
   const uint16_t bits = static_cast<const uint16_t*>(w.scales)[at];
   return w.scale_type == ScaleType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
 
+static int zero_of(const MatrixView& w, int64_t row, int64_t group) {
+  return w.zeros == nullptr ? traits(w.element).offset : w.zeros[index_of_scale(w, row, group)];
+}
+
 void read_row(const MatrixView& w, int64_t row, float* out) {
   const uint8_t* panel = w.data + row / kPanelRows * w.panel_bytes();
   const int64_t lane = row % kPanelRows;
-  const int offset = traits(w.element).offset;
   for (int64_t k = 0; k < w.columns; ++k) {
     const uint8_t* line = panel + k / traits(w.element).line_columns * kLineBytes;
     const auto* halves = reinterpret_cast<const uint16_t*>(line);
@@ -103,10 +129,12 @@ void read_row(const MatrixView& w, int64_t row, float* out) {
       case Element::f32: out[k] = reinterpret_cast<const float*>(line)[lane]; break;
       case Element::bf16: out[k] = bf16_to_f32(halves[lane * 2 + k % 2]); break;
       case Element::f16: out[k] = f16_to_f32(halves[k % 2 * kPanelRows + lane]); break;
-      case Element::u8: out[k] = scale_of(w, row, k / w.group) * static_cast<float>(line[lane * 4 + k % 4] - offset); break;
+      case Element::u8:
       case Element::u4: {
-        const int code = line[lane * 4 + k % 4] >> (k % 8 < 4 ? 0 : 4) & 15;
-        out[k] = scale_of(w, row, k / w.group) * static_cast<float>(code - offset);
+        const int byte = line[lane * 4 + k % 4];
+        const int code = w.element == Element::u8 ? byte : byte >> (k % 8 < 4 ? 0 : 4) & 15;
+        const int64_t group = k / w.group, input = w.order == nullptr ? k : w.order[k];
+        out[input] = scale_of(w, row, group) * static_cast<float>(code - zero_of(w, row, group));
         break;
       }
     }

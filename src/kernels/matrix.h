@@ -4,6 +4,7 @@
 
 #include <array>
 #include <span>
+#include <vector>
 
 #include "base/memory.h"
 #include "format/dtype.h"
@@ -21,7 +22,7 @@ class Matrix {
   const MatrixView& view() const { return view_; }
   int64_t rows() const { return view_.rows; }
   int64_t columns() const { return view_.columns; }
-  size_t bytes() const { return data_.bytes() + scales_.bytes(); }
+  size_t bytes() const { return data_.bytes() + scales_.bytes() + zeros_.bytes() + order_.size() * sizeof(int32_t); }
 
   // Sixteen rows (fewer in the last panel) as the source stores them. Panels may be written from several threads.
   using FloatRows = std::span<const void* const>;  // each [columns] of `type`, f32, bf16 or f16; converted if need be
@@ -30,11 +31,23 @@ class Matrix {
   void set_panel(int64_t panel, CodeRows rows);
   void set_scale(int64_t row, int64_t group, float scale);  // rounded to scale_type
 
+  // Integers that are not symmetric: a weight is (code - zero) * scale. To be called before any set_zero; all are 0 then.
+  void add_zeros();
+  // In signed codes, the offset's range and one above (GPTQ files hold it). Throws Error(bad_input) beyond.
+  void set_zero(int64_t row, int64_t group, int zero);
+
+  // Columns whose groups are not consecutive: data column k holds input order[k]. To be called before set_panel, whose
+  // rows stay in the order of the inputs.
+  void set_order(std::vector<int32_t> order);
+
  private:
   uint8_t* line(int64_t panel, int64_t index);
 
   MatrixView view_ = {};
-  Buffer data_, scales_;
+  int64_t source_column(int64_t k) const { return view_.order == nullptr ? k : view_.order[k]; }
+
+  Buffer data_, scales_, zeros_;
+  std::vector<int32_t> order_;
 };
 
 // The element that holds this file type unchanged.

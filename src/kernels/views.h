@@ -56,6 +56,10 @@ struct MatrixView {
   int64_t group;         // columns that share a scale; = columns for one scale per row; unused for floating point
   const uint8_t* data;   // [panels][lines][64 bytes]
   const void* scales;    // [panels][groups][16 rows], null for floating point
+  // Integers: the unsigned code that stands for 0, [panels][groups][16 rows]; null: the element's offset everywhere.
+  const uint8_t* zeros = nullptr;
+  // Column k of the data is input order[k], so that columns of a group stand together; null: in their own order.
+  const int32_t* order = nullptr;  // [columns]
 
   CODECLLM_INLINE int64_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
   CODECLLM_INLINE int64_t groups() const { return (columns + group - 1) / group; }

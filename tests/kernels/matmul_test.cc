@@ -52,6 +52,13 @@ Matrix random_matrix(Element element, const Shape& shape, int64_t group, ScaleTy
   return w;
 }
 
+void add_random_zeros(Matrix& w, Rng& rng) {
+  w.add_zeros();
+  const int offset = traits(w.view().element).offset, choices = offset == 8 ? 17 : 256;
+  for (int64_t n = 0; n < w.rows(); ++n)
+    for (int64_t g = 0; g < w.view().groups(); ++g) w.set_zero(n, g, static_cast<int>(rng.below(choices)) - offset);
+}
+
 std::vector<float> random_rows(const Shape& shape, int64_t stride, Rng& rng) {
   std::vector<float> x(shape.batch * stride, 0.0f);
   for (int64_t m = 0; m < shape.batch; ++m)
@@ -77,7 +84,8 @@ TEST_P(Tier, IntegerProductsAreTheSameBits) {
       for (int64_t group : {shape.columns, int64_t{32}, int64_t{128}}) {
         if (group != shape.columns && (shape.columns <= group || shape.columns % group != 0)) continue;
         for (ScaleType type : {ScaleType::f32, ScaleType::bf16, ScaleType::f16}) {
-          const Matrix w = random_matrix(element, shape, group, type, rng);
+          Matrix w = random_matrix(element, shape, group, type, rng);
+          if (rng.below(2) == 0) add_random_zeros(w, rng);
           const int64_t stride = round_up(shape.columns, kColumnPadding);
           const std::vector<float> x = random_rows(shape, stride, rng);
           const auto expected = product(Isa::reference, w, x, stride, shape.batch, 1);
@@ -92,17 +100,58 @@ TEST_P(Tier, IntegerProductsAreTheSameBits) {
 TEST_P(Tier, IntegerProductsReachTheLargestSums) {
   Rng rng(2);
   const Shape shape = {16, kMaxIntColumns, 1};
-  Matrix w(Element::u8, shape.rows, shape.columns, shape.columns, ScaleType::f32);
-  std::vector<int8_t> low(shape.columns, -128), high(shape.columns, 127);
-  std::vector<const int8_t*> rows(16, low.data());
-  for (int i = 0; i < 8; ++i) rows[i] = high.data();
-  w.set_panel(0, rows);
-  for (int i = 0; i < 16; ++i) w.set_scale(i, 0, 1.0f);
-  for (float value : {1.0f, -1.0f}) {
-    const std::vector<float> x(shape.columns, value);
-    const auto expected = product(Isa::reference, w, x, shape.columns, 1, 1);
-    EXPECT_NEAR(expected[0], 127.0 * value * shape.columns, 1.0);
-    EXPECT_EQ(product(GetParam(), w, x, shape.columns, 1, 1), expected);
+  for (int zero : {0, -128, 127}) {
+    Matrix w(Element::u8, shape.rows, shape.columns, shape.columns, ScaleType::f32);
+    std::vector<int8_t> low(shape.columns, -128), high(shape.columns, 127);
+    std::vector<const int8_t*> rows(16, low.data());
+    for (int i = 0; i < 8; ++i) rows[i] = high.data();
+    w.set_panel(0, rows);
+    for (int i = 0; i < 16; ++i) w.set_scale(i, 0, 1.0f);
+    if (zero != 0) w.add_zeros();
+    for (int i = 0; i < 16 && zero != 0; ++i) w.set_zero(i, 0, zero);
+    for (float value : {1.0f, -1.0f}) {
+      const std::vector<float> x(shape.columns, value);
+      const auto expected = product(Isa::reference, w, x, shape.columns, 1, 1);
+      EXPECT_NEAR(expected[0], (127.0 - zero) * value * shape.columns, 1.0);
+      EXPECT_NEAR(expected[15], (-128.0 - zero) * value * shape.columns, 1.0);
+      EXPECT_EQ(product(GetParam(), w, x, shape.columns, 1, 1), expected);
+    }
+  }
+}
+
+// Columns held in the order of their groups give the products of the same weight held in its own order.
+TEST_P(Tier, ColumnsInAnotherOrderGiveTheSameProducts) {
+  Rng rng(7);
+  const Shape shape = {37, 192, 5};
+  std::vector<int32_t> order(shape.columns);
+  for (int32_t k = 0; k < shape.columns; ++k) order[k] = k * 35 % 192;
+  for (Element element : {Element::u8, Element::u4}) {
+    Matrix plain(element, shape.rows, shape.columns, 64, ScaleType::f32), ordered(element, shape.rows, shape.columns, 64, ScaleType::f32);
+    ordered.set_order(order);
+    std::vector<std::vector<int8_t>> codes(shape.rows, std::vector<int8_t>(shape.columns)), moved = codes;
+    for (int64_t n = 0; n < shape.rows; ++n)
+      for (int64_t k = 0; k < shape.columns; ++k) codes[n][k] = static_cast<int8_t>(rng.below(16)) - 8;
+    for (int64_t n = 0; n < shape.rows; ++n)
+      for (int64_t k = 0; k < shape.columns; ++k) moved[n][k] = codes[n][order[k]];
+    for (int64_t panel = 0; panel < 3; ++panel) {
+      std::vector<const int8_t*> a, b;
+      for (int64_t n = panel * kPanelRows; n < std::min(shape.rows, (panel + 1) * kPanelRows); ++n)
+        a.push_back(moved[n].data()), b.push_back(codes[n].data());
+      plain.set_panel(panel, a);
+      ordered.set_panel(panel, b);
+    }
+    for (int64_t n = 0; n < shape.rows; ++n)
+      for (int64_t g = 0; g < 3; ++g) {
+        const auto scale = static_cast<float>(rng.uniform() + 0.1);
+        plain.set_scale(n, g, scale);
+        ordered.set_scale(n, g, scale);
+      }
+    const std::vector<float> x = random_rows(shape, shape.columns, rng);
+    std::vector<float> gathered(x.size());
+    for (int64_t m = 0; m < shape.batch; ++m)
+      for (int64_t k = 0; k < shape.columns; ++k) gathered[m * shape.columns + k] = x[m * shape.columns + order[k]];
+    EXPECT_EQ(product(GetParam(), ordered, x, shape.columns, shape.batch, 2),
+              product(GetParam(), plain, gathered, shape.columns, shape.batch, 1));
   }
 }
 
@@ -111,7 +160,8 @@ TEST_P(Tier, IntegerProductsReachTheLargestSums) {
 TEST_P(Tier, IntegerProductsAreCloseToRealOnes) {
   Rng rng(3);
   for (const Shape& shape : kShapes) {
-    const Matrix w = random_matrix(Element::u8, shape, shape.columns, ScaleType::f32, rng);
+    Matrix w = random_matrix(Element::u8, shape, shape.columns, ScaleType::f32, rng);
+    if (shape.batch > 1) add_random_zeros(w, rng);
     const int64_t stride = round_up(shape.columns, kColumnPadding);
     const std::vector<float> x = random_rows(shape, stride, rng);
     const auto y = product(GetParam(), w, x, stride, shape.batch, 1);

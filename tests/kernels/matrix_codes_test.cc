@@ -73,6 +73,52 @@ std::string unsupported(const Body& body) {
   return "no error";
 }
 
+TEST(IntegerMatrix, ZeroPointsBelongToARowAndGroup) {
+  for (Element element : {Element::u8, Element::u4}) {
+    const int offset = traits(element).offset, top = element == Element::u4 ? 8 : 127;
+    Matrix w(element, 19, 100, 32, ScaleType::f32);
+    const std::vector<int8_t> codes(100, -3);
+    for (int64_t panel = 0; panel < 2; ++panel)
+      w.set_panel(panel, std::vector<const int8_t*>(panel == 0 ? 16 : 3, codes.data()));
+    const auto zero = [&](int64_t n, int64_t g) { return static_cast<int>((n * 5 + g * 3) % (top + offset + 1)) - offset; };
+    w.add_zeros();
+    for (int64_t n = 0; n < 19; ++n)
+      for (int64_t g = 0; g < 4; ++g) {
+        w.set_scale(n, g, 0.5f);
+        if (n != 7) w.set_zero(n, g, zero(n, g));
+      }
+    std::vector<float> row(100);
+    for (int64_t n = 0; n < 19; ++n) {
+      read_row(w.view(), n, row.data());
+      for (int64_t k = 0; k < 100; ++k) ASSERT_EQ(row[k], 0.5f * (-3 - (n == 7 ? 0 : zero(n, k / 32)))) << n << ", " << k;
+    }
+    for (int bad : {top + 1, -offset - 1}) EXPECT_THROW(w.set_zero(0, 0, bad), Error) << bad;
+  }
+}
+
+TEST(IntegerMatrix, ColumnsInAnotherOrderReadBackInTheirOwn) {
+  for (Element element : {Element::u8, Element::u4}) {
+    Matrix w(element, 3, 96, 32, ScaleType::f32);
+    std::vector<int32_t> order(96);
+    for (int32_t k = 0; k < 96; ++k) order[k] = k * 35 % 96;  // 35 and 96 share no factor: every column once
+    w.set_order(order);
+    std::vector<std::vector<int8_t>> codes(3, std::vector<int8_t>(96));
+    for (int64_t n = 0; n < 3; ++n)
+      for (int64_t k = 0; k < 96; ++k) codes[n][k] = static_cast<int8_t>((n * 7 + k * 5) % 15 - 7);
+    const int8_t* rows[] = {codes[0].data(), codes[1].data(), codes[2].data()};
+    w.set_panel(0, rows);
+    for (int64_t n = 0; n < 3; ++n)
+      for (int64_t g = 0; g < 3; ++g) w.set_scale(n, g, static_cast<float>(1 + n * 3 + g));
+    std::vector<int64_t> group_of(96);
+    for (int64_t k = 0; k < 96; ++k) group_of[order[k]] = k / 32;
+    std::vector<float> row(96);
+    for (int64_t n = 0; n < 3; ++n) {
+      read_row(w.view(), n, row.data());
+      for (int64_t k = 0; k < 96; ++k) ASSERT_EQ(row[k], static_cast<float>(codes[n][k] * (1 + n * 3 + group_of[k])));
+    }
+  }
+}
+
 TEST(IntegerMatrix, RefusesWhatTheKernelsCannotDo) {
   const auto make = [](Element element, int64_t columns, int64_t group) {
     return unsupported([&] { Matrix(element, 1, columns, group, ScaleType::f32); });

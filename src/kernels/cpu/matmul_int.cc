@@ -49,10 +49,15 @@ VEC vf load_scales(const MatrixView& w, int64_t index) {
   return w.scale_type == ScaleType::bf16 ? load_bf16(bits) : load_f16(bits);
 }
 
+// The unsigned codes that stand for zero.
+VEC vi load_zeros(const MatrixView& w, int64_t index) {
+  return w.zeros == nullptr ? set1_int(traits(w.element).offset) : load_u8(w.zeros + index);
+}
+
 // The exact sum as 256 * high + low with 0 <= low < 256, then to float: the same bits on every tier.
-VEC vf to_float(const IntSum& raw, int32_t offset, const int32_t* activation_sums) {
-  const vi low = sub(raw.low, set1_int(offset * activation_sums[1]));
-  const vi high = add(sub(raw.high, set1_int(offset * activation_sums[0])), high_part(low));
+VEC vf to_float(const IntSum& raw, vi zeros, const int32_t* activation_sums) {
+  const vi low = sub(raw.low, mul(zeros, set1_int(activation_sums[1])));
+  const vi high = add(sub(raw.high, mul(zeros, set1_int(activation_sums[0]))), high_part(low));
   return add(mul(to_float(high), set1(256.0f)), to_float(low_part(low)));
 }
 
@@ -137,9 +142,11 @@ void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stri
       sum_lines<kNibbles, M, P>(weights, rows, line, line_end, sums);
     }
     for (int p = 0; p < P; ++p) {
-      const vf scales = load_scales(w, ((p0 + p) * groups + g) * kPanelRows);
+      const int64_t at = ((p0 + p) * groups + g) * kPanelRows;
+      const vf scales = load_scales(w, at);
+      const vi zeros = load_zeros(w, at);
       for (int m = 0; m < M; ++m) {
-        const vf exact = to_float(sums[p][m], kNibbles ? 8 : 128, x.sums + ((m0 + m) * groups + g) * 2);
+        const vf exact = to_float(sums[p][m], zeros, x.sums + ((m0 + m) * groups + g) * 2);
         out[p][m] = add(out[p][m], mul(exact, scales));
       }
     }

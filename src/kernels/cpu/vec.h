@@ -67,6 +67,7 @@ VEC void load_bf16_pairs(const uint16_t* p, vf& first, vf& second) {
 }
 
 VEC vi load_int(const void* p) { return _mm512_loadu_si512(p); }
+VEC vi load_u8(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 VEC vi set1_int(int32_t x) { return _mm512_set1_epi32(x); }
 VEC vi add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 VEC vi sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
@@ -160,6 +161,10 @@ VEC void load_bf16_pairs(const uint16_t* p, vf& first, vf& second) {
 }
 
 VEC vi load_int(const void* p) { return {load256(p), load256(static_cast<const char*>(p) + 32)}; }
+VEC vi load_u8(const uint8_t* p) {
+  const __m128i bytes = load128(p);
+  return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+}
 VEC vi set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
 VEC vi add(vi x, vi y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
 VEC vi sub(vi x, vi y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }

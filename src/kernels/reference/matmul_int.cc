@@ -53,14 +53,20 @@ float scale_at(const MatrixView& w, int64_t row, int64_t group) {
   return w.scale_type == ScaleType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
 
+int32_t zero_at(const MatrixView& w, int64_t row, int64_t group) {
+  if (w.zeros == nullptr) return traits(w.element).offset;
+  return w.zeros[(row / kPanelRows * w.groups() + group) * kPanelRows + row % kPanelRows];
+}
+
 // The float arithmetic after the exact integer sum is the same, operation by operation, on every tier: the sum as
 // 256 * high + low with 0 <= low < 256, each half converted, and the groups added in order.
 float dot(const MatrixView& w, int64_t row, const int16_t* x) {
   float sum = 0;
   for (int64_t begin = 0, g = 0; begin < w.columns; begin += w.group, ++g) {
+    const int32_t zero = zero_at(w, row, g);
     int64_t total = 0;
     for (int64_t k = begin; k < w.columns && k < begin + w.group; ++k)
-      total += static_cast<int64_t>(code_at(w, row, k) - traits(w.element).offset) * x[k];
+      total += static_cast<int64_t>(code_at(w, row, k) - zero) * x[k];
     const auto high = static_cast<float>(total >> 8), low = static_cast<float>(total & 255);
     sum += (high * 256.0f + low) * scale_at(w, row, g);
   }
