@@ -58,10 +58,6 @@ void MappedFile::swap(MappedFile& other) {
   std::swap(size_, other.size_);
 }
 
-void MappedFile::advise_sequential() const {
-  if (data_ != nullptr) madvise(const_cast<std::byte*>(data_), size_, MADV_SEQUENTIAL);
-}
-
 void MappedFile::release(std::span<const std::byte> part) const {
   const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   const size_t begin = (reinterpret_cast<size_t>(part.data()) + page - 1) / page * page;
@@ -99,53 +95,71 @@ std::string read_file(const std::string& path, size_t limit) {
   return text;
 }
 
-AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), partial_(path_ + ".partial") {
-  fd_ = ::open(partial_.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail("create");
+OutputFile::OutputFile(const std::string& path, Mode mode, std::string shown)
+    : shown_(shown.empty() ? path : std::move(shown)) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | (mode == Mode::create ? O_CREAT | O_TRUNC : 0), 0644);
+  if (fd_ < 0) fail(errno);
 }
 
-AtomicFile::~AtomicFile() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(partial_.c_str());
+OutputFile::~OutputFile() {
+  if (fd_ >= 0) ::close(fd_);
 }
 
-void AtomicFile::fail(const char* what) const {
-  throw Error(ErrorCode::io, what, std::strerror(errno), {.file = path_});
+void OutputFile::swap(OutputFile& other) {
+  std::swap(shown_, other.shown_);
+  std::swap(fd_, other.fd_);
 }
 
-void AtomicFile::write(const void* data, size_t bytes) {
-  const char* at = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t put = ::write(fd_, at, bytes);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) fail("write");
-    at += put;
-    bytes -= static_cast<size_t>(put);
-  }
+void OutputFile::fail(int error) const {
+  throw Error(ErrorCode::io, "write", std::strerror(error), {.file = shown_});
 }
 
-void AtomicFile::write_at(size_t offset, const void* data, size_t bytes) {
+void OutputFile::write_at(uint64_t offset, const void* data, size_t bytes) {
   const char* at = static_cast<const char*>(data);
   while (bytes > 0) {
     const ssize_t put = ::pwrite(fd_, at, bytes, static_cast<off_t>(offset));
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) fail("write");
+    if (put < 0) fail(errno);
     at += put;
-    offset += static_cast<size_t>(put);
+    offset += static_cast<uint64_t>(put);
     bytes -= static_cast<size_t>(put);
   }
 }
 
+void OutputFile::reserve(uint64_t bytes) {
+  if (bytes == 0) return;
+  if (const int error = ::posix_fallocate(fd_, 0, static_cast<off_t>(bytes))) fail(error);
+}
+
+void OutputFile::truncate(uint64_t bytes) {
+  if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) fail(errno);
+}
+
+void OutputFile::sync() {
+  if (::fsync(fd_) != 0) fail(errno);
+}
+
+void OutputFile::close() {
+  if (::close(std::exchange(fd_, -1)) != 0) fail(errno);
+}
+
+AtomicFile::AtomicFile(std::string path)
+    : path_(std::move(path)), partial_(path_ + ".partial"), file_(partial_, OutputFile::Mode::create, path_) {}
+
+AtomicFile::~AtomicFile() {
+  if (!committed_) ::unlink(partial_.c_str());
+}
+
+void AtomicFile::write(const void* data, size_t bytes) {
+  file_.write_at(size_, data, bytes);
+  size_ += bytes;
+}
+
 void AtomicFile::commit() {
-  if (::fsync(fd_) != 0) fail("write");
-  const int closed = ::close(std::exchange(fd_, -1));
-  if (closed != 0 || ::rename(partial_.c_str(), path_.c_str()) != 0) {
-    const int reason = errno;
-    ::unlink(partial_.c_str());
-    errno = reason;
-    fail("write");
-  }
+  file_.sync();
+  file_.close();
+  if (::rename(partial_.c_str(), path_.c_str()) != 0) throw_errno("write", path_);
+  committed_ = true;
 }
 
 void write_file_atomically(const std::string& path, std::string_view text) {

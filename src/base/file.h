@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,8 +26,7 @@ class MappedFile {
   const std::string& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
-  // Tells the system that a part will be read in order, or that its pages may leave memory (whole pages inside only).
-  void advise_sequential() const;
+  // Tells the system that a part's pages may leave memory (whole pages inside only).
   void release(std::span<const std::byte> part) const;
 
  private:
@@ -42,8 +42,36 @@ bool file_exists(const std::string& path);
 // Throws Error(io) when the file cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::string& path, size_t limit = size_t{1} << 30);
 
+// An open file to be written. Every failure (disk full) throws Error(io) that names `shown`, or else the path.
+class OutputFile {
+ public:
+  enum class Mode { create, modify };  // create: empty, made if need be; modify: it must be there
+
+  OutputFile() = default;
+  OutputFile(const std::string& path, Mode mode, std::string shown = {});
+  ~OutputFile();
+  OutputFile(OutputFile&& other) noexcept { swap(other); }
+  OutputFile& operator=(OutputFile&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+
+  void write_at(uint64_t offset, const void* data, size_t bytes);
+  void reserve(uint64_t bytes);   // claims the space on disk, so that no later write finds the disk full
+  void truncate(uint64_t bytes);
+  void sync();                    // what was written reaches the disk
+  void close();                   // no more than the destructor does, but a failure is told
+
+ private:
+  void swap(OutputFile& other);
+  [[noreturn]] void fail(int error) const;
+
+  std::string shown_;
+  int fd_ = -1;
+};
+
 // Writes path + ".partial", and renames it to `path` on commit (after fsync). Destroyed without commit, it removes
-// what it wrote. Every failed write (disk full) throws Error(io).
+// what it wrote.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);
@@ -51,16 +79,15 @@ class AtomicFile {
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
-  void write(const void* data, size_t bytes);
+  void write(const void* data, size_t bytes);  // behind what was written before
   void write(std::string_view text) { write(text.data(), text.size()); }
-  void write_at(size_t offset, const void* data, size_t bytes);
   void commit();
 
  private:
-  [[noreturn]] void fail(const char* what) const;
-
   std::string path_, partial_;
-  int fd_ = -1;
+  OutputFile file_;
+  uint64_t size_ = 0;
+  bool committed_ = false;
 };
 
 void write_file_atomically(const std::string& path, std::string_view text);

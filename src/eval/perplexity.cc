@@ -116,6 +116,7 @@ PerplexityResult perplexity(const DecoderModel& model, std::span<const int32_t> 
     throw Error(ErrorCode::bad_call, "perplexity", "the two models have different vocabularies");
   check_vocabulary(tokens, vocab);
 
+  const int64_t chunk = options.decode_loop ? 1 : kChunk;
   Runner runner(model, context);
   std::unique_ptr<Runner> other = reference != nullptr ? std::make_unique<Runner>(*reference, context) : nullptr;
   Totals totals;
@@ -126,8 +127,8 @@ PerplexityResult perplexity(const DecoderModel& model, std::span<const int32_t> 
     runner.start_window();
     if (other) other->start_window();
     // Row i predicts token i + 1, so the last token of a window need not run.
-    for (int64_t at = begin; at < end - 1; at += kChunk) {
-      const auto piece = tokens.subspan(at, std::min(kChunk, end - 1 - at));
+    for (int64_t at = begin; at < end - 1; at += chunk) {
+      const auto piece = tokens.subspan(at, std::min(chunk, end - 1 - at));
       const int64_t first_row = scored_to - 1 - begin;
       const auto logits = runner.run(piece, first_row);
       const float* reference_logits = other ? other->run(piece, first_row).data() : nullptr;

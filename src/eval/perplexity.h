@@ -11,6 +11,7 @@ namespace codecllm {
 struct PerplexityOptions {
   int64_t context = 0;  // tokens of a window; 0: min(2048, trained length)
   int64_t stride = 0;   // tokens from window to window; 0: half the context
+  bool decode_loop = false;  // one token at a time through the KV cache, as generation runs
 };
 
 struct PerplexityResult {
@@ -25,8 +26,9 @@ struct PerplexityResult {
 };
 
 // Every token is scored once, in the first window that holds it with context before it; the first token of the text
-// never (nor, where the stride equals the context, the first of any window). With `reference`, both models run in lock-step and no logits are stored. Throws Error(bad_call) when there are
-// fewer than two tokens or the two vocabularies differ.
+// never (nor, where the stride equals the context, the first of any window). With `reference`, both models run in
+// lock-step and no logits are stored. Throws Error(bad_call) when there are fewer than two tokens or the two
+// vocabularies differ.
 PerplexityResult perplexity(const DecoderModel& model, std::span<const int32_t> tokens,
                             const PerplexityOptions& options, const DecoderModel* reference = nullptr,
                             const Progress& progress = {});

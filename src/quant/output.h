@@ -3,10 +3,11 @@
 // journal of the tensors that are done. It becomes OUT by one rename; after an interruption it is taken up again.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 
-#include "base/json.h"
+#include "base/file.h"
 #include "io/safetensors_writer.h"
 
 namespace codecllm {
@@ -16,7 +17,6 @@ class PartialOutput {
   // `fingerprint` says what is being made from what; a partial directory with another fingerprint is started over.
   // Throws Error(bad_call) when `directory` exists already, Error(io) when the disk is too full for all files.
   PartialOutput(std::string directory, const ShardPlan& shards, const std::string& fingerprint);
-  ~PartialOutput();
   PartialOutput(const PartialOutput&) = delete;
   PartialOutput& operator=(const PartialOutput&) = delete;
 
@@ -37,20 +37,33 @@ class PartialOutput {
 
  private:
   void start_over(const ShardPlan& shards, const std::string& fingerprint);
+  void log_line(const std::string& text);
   bool take_up(const ShardPlan& shards, const std::string& fingerprint);
-  void open_files(const ShardPlan& shards, bool create);
-  int fd_of(std::string_view tensor, uint64_t* offset) const;
+
+  // The directory, held against other processes.
+  class Lock {
+   public:
+    explicit Lock(const std::string& directory);
+    ~Lock();
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+    void sync() const;
+
+   private:
+    int fd_;
+  };
 
   struct File {
-    int fd;
+    OutputFile file;
     const SafetensorsLayout* layout;
   };
 
   std::string directory_, partial_, journal_path_;
+  std::optional<Lock> lock_;
   std::vector<File> files_;
+  OutputFile journal_;
+  uint64_t journal_bytes_ = 0;
   std::set<std::string> done_;
-  int journal_ = -1;
-  int lock_ = -1;
 };
 
 // Throws Error(bad_call) when a file or directory of this name exists.

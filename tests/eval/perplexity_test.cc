@@ -57,6 +57,18 @@ std::vector<std::pair<size_t, size_t>> scored_tokens(size_t count, size_t contex
   return out;
 }
 
+TEST(Perplexity, OfTheDecodeLoopIsTheSameToTheLastBit) {
+  const DecoderModel model = load("rope-llama3"), reference = load("rope-llama3");
+  const auto tokens = random_tokens(70, 5);
+  PerplexityOptions options = {.context = 24, .stride = 12};
+  const PerplexityResult batched = perplexity(model, tokens, options, &reference);
+  options.decode_loop = true;
+  const PerplexityResult looped = perplexity(model, tokens, options, &reference);
+  EXPECT_EQ(looped.nll, batched.nll);
+  EXPECT_EQ(looped.tokens, batched.tokens);
+  EXPECT_EQ(looped.kl_mean, 0);
+}
+
 TEST(Perplexity, IsThatOfEveryTokenInTheFirstWindowThatHoldsIt) {
   const DecoderModel model = load("llama");
   const std::vector<int32_t> tokens = random_tokens(61, 1);

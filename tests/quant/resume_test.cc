@@ -39,7 +39,7 @@ class Resume : public ::testing::Test {
     }
     test::error_of(run, ErrorCode::interrupted);
     EXPECT_FALSE(test::exists(temp_ / output));
-    EXPECT_TRUE(test::exists(temp_ / output + ".partial/journal"));
+    EXPECT_TRUE(test::exists(temp_ / output + ".partial/.codecllm-journal"));
     return calls;
   }
 
@@ -108,7 +108,7 @@ TEST_F(Resume, AnotherSourceStartsOver) {
 
 TEST_F(Resume, ACutLineOfTheJournalDoesNotCount) {
   quantize("whole");
-  const std::string journal = temp_ / "out.partial/journal";
+  const std::string journal = temp_ / "out.partial/.codecllm-journal";
   for (size_t cut : {1u, 2u, 9u, 30u}) {
     calls_of("out", "int8", 9);
     std::filesystem::resize_file(journal, std::filesystem::file_size(journal) - cut);
@@ -127,9 +127,9 @@ TEST_F(Resume, ADamagedPartialOutputStartsOver) {
     damage(temp_ / "out.partial");
     expect_finishes("out", "whole", "int8", false);
   };
-  damaged([](const std::string& d) { std::filesystem::remove(d + "/journal"); });
-  damaged([](const std::string& d) { std::ofstream(d + "/journal") << ""; });
-  damaged([](const std::string& d) { std::ofstream(d + "/journal") << "something else\n"; });
+  damaged([](const std::string& d) { std::filesystem::remove(d + "/.codecllm-journal"); });
+  damaged([](const std::string& d) { std::ofstream(d + "/.codecllm-journal") << ""; });
+  damaged([](const std::string& d) { std::ofstream(d + "/.codecllm-journal") << "something else\n"; });
   damaged([](const std::string& d) {
     for (const auto& entry : std::filesystem::directory_iterator(d))
       if (entry.path().extension() == ".safetensors")
