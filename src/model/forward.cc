@@ -52,11 +52,7 @@ std::span<const float> Forward::run(std::span<const BatchRow> rows, const Tap& t
   prepare_rotation(rows);
   over_rows(count, [&](int64_t i) { read_row(model_.weights.embedding.view(), rows[i].token, &x_[i * hidden_stride_]); });
   if (tap) tap({"embedding", -1, x_.data(), count, spec_.hidden, hidden_stride_});
-  for (int64_t layer = 0; layer < spec_.layers; ++layer) {
-    attention(rows, layer, tap);
-    mlp(count, layer, tap);
-    if (tap) tap({"block", layer, x_.data(), count, spec_.hidden, hidden_stride_});
-  }
+  blocks(rows, tap);
   norm(x_.data(), model_.weights.final_norm, count, normed_.data());
   if (tap) tap({"final_norm", -1, normed_.data(), count, spec_.hidden, hidden_stride_});
 
@@ -75,6 +71,24 @@ std::span<const float> Forward::run(std::span<const BatchRow> rows, const Tap& t
     linear(pool_, kernels_, linear_scratch_, normed_.data(), hidden_stride_, wanted, {&out, 1});
   }
   return {logits_.data(), size};
+}
+
+void Forward::run_blocks(std::span<const BatchRow> rows, std::span<float> hidden, const Tap& tap) {
+  const auto count = static_cast<int64_t>(rows.size());
+  reserve(count);
+  prepare_rotation(rows);
+  over_rows(count, [&](int64_t i) { std::copy_n(&hidden[i * spec_.hidden], spec_.hidden, &x_[i * hidden_stride_]); });
+  blocks(rows, tap);
+  over_rows(count, [&](int64_t i) { std::copy_n(&x_[i * hidden_stride_], spec_.hidden, &hidden[i * spec_.hidden]); });
+}
+
+void Forward::blocks(std::span<const BatchRow> rows, const Tap& tap) {
+  const auto count = static_cast<int64_t>(rows.size());
+  for (int64_t layer = 0; layer < spec_.layers; ++layer) {
+    attention(rows, layer, tap);
+    mlp(count, layer, tap);
+    if (tap) tap({"block", layer, x_.data(), count, spec_.hidden, hidden_stride_});
+  }
 }
 
 void Forward::prepare_rotation(std::span<const BatchRow> rows) {

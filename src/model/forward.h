@@ -40,6 +40,10 @@ class Forward {
   // Runs the rows through all layers. Returns logits [rows with .logits, vocab], valid until the next call.
   std::span<const float> run(std::span<const BatchRow> rows, const Tap& tap = {});
 
+  // The blocks alone: hidden [rows, spec.hidden] goes in as embeddings or another model's hidden states, and comes out as
+  // the last block leaves it. Calibration runs models of one block with it.
+  void run_blocks(std::span<const BatchRow> rows, std::span<float> hidden, const Tap& tap = {});
+
   const DecoderModel& model() const { return model_; }
 
   // Bytes of scratch in use now.
@@ -48,6 +52,7 @@ class Forward {
  private:
   void reserve(int64_t rows);
   void prepare_rotation(std::span<const BatchRow> rows);
+  void blocks(std::span<const BatchRow> rows, const Tap& tap);
   void attention(std::span<const BatchRow> rows, int64_t layer, const Tap& tap);
   void mlp(int64_t rows, int64_t layer, const Tap& tap);
   void rotate_and_store(std::span<const BatchRow> rows, int64_t layer);

@@ -38,21 +38,6 @@ class Loader {
     return weights;
   }
 
-  // The scheme of most linear layers.
-  std::string common_scheme() const {
-    std::string best = "none";
-    int most = 0;
-    for (const auto& [name, count] : scheme_count_)
-      if (count > most) best = name, most = count;
-    return best;
-  }
-
- private:
-  void report(int64_t layer) const {
-    if (progress_ && !progress_(static_cast<double>(layer) / static_cast<double>(spec_.layers), "loading"))
-      throw Error(ErrorCode::interrupted, "load", "interrupted", {.file = checkpoint_.directory()});
-  }
-
   BlockWeights load_block(int64_t layer) {
     const BlockNames names = spec_.block(layer);
     const int64_t q_size = spec_.heads * spec_.head_dim, kv_size = spec_.kv_heads * spec_.head_dim;
@@ -71,6 +56,21 @@ class Loader {
     block.up = load_linear(names.up, spec_.intermediate, spec_.hidden, spec_.mlp_bias);
     block.down = load_linear(names.down, spec_.hidden, spec_.intermediate, spec_.mlp_bias);
     return block;
+  }
+
+  // The scheme of most linear layers.
+  std::string common_scheme() const {
+    std::string best = "none";
+    int most = 0;
+    for (const auto& [name, count] : scheme_count_)
+      if (count > most) best = name, most = count;
+    return best;
+  }
+
+ private:
+  void report(int64_t layer) const {
+    if (progress_ && !progress_(static_cast<double>(layer) / static_cast<double>(spec_.layers), "loading"))
+      throw Error(ErrorCode::interrupted, "load", "interrupted", {.file = checkpoint_.directory()});
   }
 
   Linear load_linear(const std::string& module, int64_t rows, int64_t columns, bool bias) {
@@ -172,6 +172,10 @@ class Loader {
 };
 
 }  // namespace
+
+BlockWeights load_block(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, int64_t layer) {
+  return Loader(context, checkpoint, spec, {}).load_block(layer);
+}
 
 DecoderModel load_model(const Context& context, const std::string& directory, const Progress& progress) {
   const Checkpoint checkpoint(directory);

@@ -48,6 +48,9 @@ struct DecoderModel {
 // kernels. Weights keep their file's type. Throws Error that names the tensor and file.
 DecoderModel load_model(const Context& context, const std::string& directory, const Progress& progress = {});
 
+// One decoder block of a checkpoint, with the checks of load_model.
+BlockWeights load_block(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, int64_t layer);
+
 // config.json and, where it exists, generation_config.json of a checkpoint.
 ModelSpec read_spec(const Checkpoint& checkpoint);
 

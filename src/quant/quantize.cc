@@ -114,7 +114,7 @@ class Worker {
   void quantize_tensor(const TensorJob& tensor) {
     const std::string packed = tensor.module + ".weight_packed", scale = tensor.module + ".weight_scale";
     uint64_t code_offset = 0, scale_offset = 0;
-    round_to_nearest(context_, tensor, options_.scale_rule, checkpoint_.file_of(*tensor.source),
+    round_to_nearest(context_, tensor, options_.scale_rule, checkpoint_.file_of(*tensor.source), {},
                      [&](const QuantizedRows& rows) {
                        output_.write(packed, code_offset, rows.words);
                        output_.write(scale, scale_offset, rows.scales);

@@ -27,11 +27,12 @@ namespace {
 
 class Rounder {
  public:
-  Rounder(const Context& context, const TensorJob& job, ScaleRule rule, const std::string& file)
+  Rounder(const Context& context, const TensorJob& job, ScaleRule rule, const std::string& file, const LayerValues& given)
       : pool_(context.impl().pool),
         job_(job),
         rule_(rule),
         file_(file),
+        given_(given),
         rows_(job.source->shape[0]),
         columns_(job.source->shape[1]),
         group_(job.args.strategy == Strategy::group ? job.args.group_size : columns_),
@@ -61,13 +62,22 @@ class Rounder {
     pool_.parallel_for(static_cast<size_t>(count), 16, [&](size_t begin, size_t end, int) {
       std::vector<float> values(static_cast<size_t>(columns_));
       for (size_t i = begin; i < end; ++i) {
-        read_source_row(*job_.source, first + static_cast<int64_t>(i), values);
+        read_row(first + static_cast<int64_t>(i), values);
         body(first + static_cast<int64_t>(i), values);
       }
     });
   }
 
+  void read_row(int64_t row, std::span<float> out) const {
+    if (given_.weights.empty()) return read_source_row(*job_.source, row, out);
+    std::copy_n(given_.weights.begin() + row * columns_, columns_, out.begin());
+  }
+
   void find_tensor_scale(int64_t piece) {
+    if (!given_.scales.empty()) {
+      tensor_scale_ = given_.scales[0];
+      return;
+    }
     float largest = 0;
     std::vector<float> row_amax(static_cast<size_t>(piece));
     for (int64_t first = 0; first < rows_; first += piece) {
@@ -96,7 +106,8 @@ class Rounder {
       const auto part = values.subspan(g * group_, std::min(group_, columns_ - g * group_));
       float scale = tensor_scale_;
       if (!per_tensor) {
-        scale = symmetric_scale(amax(part, row, g * group_), job_.args.num_bits, rule_, job_.dtype);
+        scale = !given_.scales.empty() ? given_.scales[row * groups_ + g]
+                                       : symmetric_scale(amax(part, row, g * group_), job_.args.num_bits, rule_, job_.dtype);
         put_scale(index * groups_ + g, scale);
       }
       quantize(part, scale, job_.args.num_bits, rule_, codes.data() + g * group_);
@@ -123,6 +134,7 @@ class Rounder {
   const TensorJob& job_;
   const ScaleRule rule_;
   const std::string& file_;
+  const LayerValues& given_;
   const int64_t rows_, columns_, group_, groups_, words_, scale_bytes_;
   float tensor_scale_ = 0;
   std::vector<std::byte> code_bytes_;  // [piece rows, words]
@@ -132,8 +144,8 @@ class Rounder {
 }  // namespace
 
 void round_to_nearest(const Context& context, const TensorJob& job, ScaleRule rule, const std::string& file,
-                      const std::function<void(const QuantizedRows&)>& out) {
-  Rounder(context, job, rule, file).run(out);
+                      const LayerValues& values, const std::function<void(const QuantizedRows&)>& out) {
+  Rounder(context, job, rule, file, values).run(out);
 }
 
 }  // namespace codecllm

@@ -18,10 +18,16 @@ struct QuantizedRows {
   std::span<const std::byte> scales;  // [rows, groups] in the scales' type; one scale per tensor: only with the first rows
 };
 
+// What an algorithm chose for a layer in place of what the source and the scale rule give.
+struct LayerValues {
+  std::span<const float> weights = {};  // [rows, columns]; empty: the source's
+  std::span<const float> scales = {};   // [rows, groups], as they will be stored; empty: by the rule
+};
+
 // Quantizes a [rows, columns] weight a few megabytes at a time, whatever its size. Throws Error(bad_input) naming the
 // tensor, row and column of the first value that is not finite.
 void round_to_nearest(const Context& context, const TensorJob& job, ScaleRule rule, const std::string& file,
-                      const std::function<void(const QuantizedRows&)>& out);
+                      const LayerValues& values, const std::function<void(const QuantizedRows&)>& out);
 
 // Row `row` of a plain float tensor [rows, out.size()] as f32.
 void read_source_row(const TensorInfo& tensor, int64_t row, std::span<float> out);

@@ -20,11 +20,11 @@ struct Written {
   size_t source_bytes = 0;
 };
 
-Written round_off(const Tensor& source, const QuantArgs& args, ScaleRule rule) {
+Written round_off(const Tensor& source, const QuantArgs& args, ScaleRule rule, const LayerValues& values = {}) {
   const TensorInfo info = {source.decl.name, source.decl.dtype, source.decl.shape, source.data};
   const TensorJob job = {TensorJob::Kind::quantize, &info, "layer", args, source.decl.dtype};
   Written out;
-  round_to_nearest(test::two_threads(), job, rule, "a file", [&](const QuantizedRows& rows) {
+  round_to_nearest(test::two_threads(), job, rule, "a file", values, [&](const QuantizedRows& rows) {
     out.words.insert(out.words.end(), rows.words.begin(), rows.words.end());
     out.scales.insert(out.scales.end(), rows.scales.begin(), rows.scales.end());
     EXPECT_EQ(rows.source.data(), source.data.data() + out.source_bytes);
@@ -98,6 +98,32 @@ TEST(RoundToNearest, WorksInPieces) {
       random_tensor(DType::f32, 2100, 1030, 7);  // more than the 8 MB that are done at a time
   expect_naive(source, args_of(8, Strategy::channel), ScaleRule::restricted);
   expect_naive(source, args_of(8, Strategy::tensor), ScaleRule::restricted);
+}
+
+// What another algorithm chose takes the place of the source and of the rule.
+TEST(RoundToNearest, TakesWeightsAndScalesThatAreGiven) {
+  const Tensor source = random_tensor(DType::bf16, 21, 96, 5), other = random_tensor(DType::f32, 21, 96, 6);
+  const std::vector<float> weights = test::values_of(other);
+  for (const auto& [strategy, group] : {std::pair{Strategy::group, 32}, {Strategy::channel, 0}, {Strategy::tensor, 0}}) {
+    const QuantArgs args = args_of(4, strategy, group);
+    const NaiveWeights expected = test::naive_quantize(test::make_tensor("w", DType::bf16, {21, 96}, weights), 4,
+                                                       test::naive_group(args, 96), ScaleRule::restricted);
+    const std::vector<float> rounded = test::values_of(test::make_tensor("w", DType::bf16, {21, 96}, weights));
+    const Written got = round_off(source, args, ScaleRule::restricted, {.weights = rounded});
+    const Tensor scales = {{"s", DType::bf16, {static_cast<int64_t>(expected.scales.size())}}, got.scales};
+    EXPECT_EQ(test::values_of(scales), expected.scales);
+    // Given scales: half of the rule's, so that codes saturate.
+    std::vector<float> halves = expected.scales;
+    for (float& s : halves) s *= 0.5f;
+    const Written half = round_off(source, args, ScaleRule::restricted, {.weights = rounded, .scales = halves});
+    const Tensor stored = {{"s", DType::bf16, {static_cast<int64_t>(halves.size())}}, half.scales};
+    EXPECT_EQ(test::values_of(stored), halves);
+    for (int64_t i = 0; i < 21 * 96; ++i) {
+      const int64_t g = strategy == Strategy::tensor ? 0 : strategy == Strategy::channel ? i / 96 : i / 32;
+      const float code = std::clamp(std::nearbyint(rounded[i] / halves[g]), -7.0f, 7.0f);
+      ASSERT_EQ(test::packed_code(half.words.data() + i / 96 * 12 * 4, i % 96, 4), static_cast<int>(code)) << i;
+    }
+  }
 }
 
 TEST(RoundToNearest, NamesTheValueThatIsNotFinite) {
