@@ -7,18 +7,43 @@ namespace codecllm {
 
 namespace {
 
-IntActivations quantize(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x,
-                        int64_t x_stride, int64_t rows, const MatrixView& w) {
-  const int64_t stride = 2 * round_up(w.columns, kColumnPadding), groups = w.groups();
-  scratch.codes.resize(std::max(scratch.codes.size(), static_cast<size_t>(rows * stride)));
-  scratch.scales.resize(std::max(scratch.scales.size(), static_cast<size_t>(rows)));
-  scratch.sums.resize(std::max(scratch.sums.size(), static_cast<size_t>(rows * groups * 2)));
+// The one scale of all rows, 0 when every row is (nearly) zero. A row that is not finite has no say: it will be NaN.
+float common_scale(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x,
+                   int64_t x_stride, int64_t rows, int64_t columns) {
   pool.parallel_for(static_cast<size_t>(rows), 8, [&](size_t begin, size_t end, int) {
     for (auto m = static_cast<int64_t>(begin); m < static_cast<int64_t>(end); ++m)
-      scratch.scales[m] = kernels.quantize_row(x + m * x_stride, w.columns, w.group, scratch.codes.data() + m * stride,
-                                               scratch.sums.data() + m * groups * 2);
+      scratch.scales[m] = kernels.largest_of(x + m * x_stride, columns);
   });
-  return {rows, stride, scratch.codes.data(), scratch.scales.data(), scratch.sums.data()};
+  float largest = 0;
+  for (int64_t m = 0; m < rows; ++m)
+    if (scratch.scales[m] > largest) largest = scratch.scales[m];
+  return largest >= kSmallestActivation ? largest / kByteLimit : 0.0f;
+}
+
+IntActivations quantize(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x,
+                        int64_t x_stride, int64_t rows, const MatrixView& w) {
+  const int64_t halves = w.activation.mode == ActivationMode::a16 ? 2 : 1, groups = w.groups();
+  const int64_t row_bytes = halves * round_up(w.columns, kColumnPadding);
+  scratch.codes.resize(std::max(scratch.codes.size(), static_cast<size_t>(rows * row_bytes)));
+  scratch.scales.resize(std::max(scratch.scales.size(), static_cast<size_t>(rows)));
+  scratch.sums.resize(std::max(scratch.sums.size(), static_cast<size_t>(rows * groups * halves)));
+  const IntActivations out = {rows, halves, row_bytes, scratch.codes.data(), scratch.scales.data(), scratch.sums.data()};
+  const float given = w.activation.mode == ActivationMode::a8_fixed    ? w.activation.scale
+                      : w.activation.mode == ActivationMode::a8_tensor ? common_scale(pool, kernels, scratch, x, x_stride, rows, w.columns)
+                                                                       : 0.0f;
+  const int64_t most = kernels.tile_rows(halves), unit = out.unit_bytes();
+  pool.parallel_for(static_cast<size_t>(tile_count(rows, most)), 1, [&](size_t begin, size_t end, int) {
+    for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t) {
+      const RowTile tile = tile_at(rows, most, t);
+      for (int64_t i = 0; i < tile.rows; ++i) {
+        const int64_t m = tile.first + i;
+        scratch.scales[m] = kernels.quantize_row(x + m * x_stride, w.columns, w.group, halves, given,
+                                                 scratch.codes.data() + tile.first * row_bytes + i * unit,
+                                                 tile.rows * unit, scratch.sums.data() + m * groups * halves);
+      }
+    }
+  });
+  return out;
 }
 
 // Inputs in the order in which the weight holds its columns.
@@ -46,17 +71,17 @@ size_t panel_grain(int64_t panels, int threads) {
 
 void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x, int64_t x_stride,
             int64_t rows, std::span<const LinearOut> outs) {
+  if (rows == 0) return;
   IntActivations codes = {};
-  int64_t codes_group = -1;  // the activations are quantized once for weights with the same groups
-  const int32_t* codes_order = nullptr;
+  const MatrixView* quantized_for = nullptr;  // once for weights with the same groups, order and activations
   for (const LinearOut& out : outs) {
     const MatrixView& w = *out.weight;
-    if (is_integer(w.element) && (codes_group != w.group || codes_order != w.order)) {
+    if (is_integer(w.element) && (quantized_for == nullptr || quantized_for->group != w.group ||
+                                  quantized_for->order != w.order || !(quantized_for->activation == w.activation))) {
       const float* inputs = w.order == nullptr ? x : reorder(pool, scratch, x, x_stride, rows, w);
       const int64_t stride = w.order == nullptr ? x_stride : round_up(w.columns, kColumnPadding);
       codes = quantize(pool, kernels, scratch, inputs, stride, rows, w);
-      codes_group = w.group;
-      codes_order = w.order;
+      quantized_for = &w;
     }
     pool.parallel_for(static_cast<size_t>(w.panels()), panel_grain(w.panels(), pool.threads()),
                       [&](size_t begin, size_t end, int) {

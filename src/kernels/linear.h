@@ -13,9 +13,9 @@ namespace codecllm {
 // Buffers that grow to the largest call and stay, so that the token loop allocates nothing.
 struct LinearScratch {
   std::vector<float> reordered;  // [rows, padded columns]: inputs in the order of a weight's groups
-  std::vector<uint8_t> codes;  // [rows, 2 * padded columns]
+  std::vector<uint8_t> codes;  // as IntActivations
   std::vector<float> scales;   // [rows]
-  std::vector<int32_t> sums;   // [rows, groups, 2]
+  std::vector<int32_t> sums;   // [rows, groups, halves]
 };
 
 struct LinearOut {
@@ -24,7 +24,8 @@ struct LinearOut {
   int64_t y_stride;
 };
 
-// x [rows, x_stride], zero from in to round_up(in, 8). The result does not depend on the number of threads.
+// x [rows, x_stride], zero from in to round_up(in, 8). The result does not depend on the number of threads, and that of a
+// row only with ActivationMode::a8_tensor on the other rows.
 void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x, int64_t x_stride,
             int64_t rows, std::span<const LinearOut> outs);
 

@@ -2,6 +2,7 @@
 #include "kernels/matrix.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -97,6 +98,13 @@ void Matrix::set_zero(int64_t row, int64_t group, int zero) {
 void Matrix::set_order(std::vector<int32_t> order) {
   order_ = std::move(order);
   view_.order = order_.data();
+}
+
+void Matrix::set_activation(const ActivationScheme& scheme) {
+  if (scheme.mode == ActivationMode::a8_fixed && !(scheme.scale >= kSmallestActivation && scheme.scale < INFINITY))
+    throw Error(ErrorCode::bad_input, "matrix",
+                "activation scale " + std::to_string(scheme.scale) + ", expected a positive finite number");
+  if (is_integer(view_.element)) view_.activation = scheme;
 }
 
 Element element_of(DType type) {

@@ -40,6 +40,9 @@ class Matrix {
   // rows stay in the order of the inputs.
   void set_order(std::vector<int32_t> order);
 
+  // Throws Error(bad_input) for a8_fixed with a scale that is not positive and finite. No effect on floating point.
+  void set_activation(const ActivationScheme& scheme);
+
  private:
   uint8_t* line(int64_t panel, int64_t index);
 

@@ -49,6 +49,17 @@ CODECLLM_INLINE constexpr int64_t round_up(int64_t n, int64_t to) { return (n + 
 
 enum class ScaleType : uint8_t { f32, bf16, f16 };
 
+// How a product with integer weights takes its activations: as 16-bit integers, or rounded to INT8 with one scale per
+// row (token), one for all rows of a call, or one that is given.
+enum class ActivationMode : uint8_t { a16, a8_token, a8_tensor, a8_fixed };
+
+struct ActivationScheme {
+  ActivationMode mode = ActivationMode::a16;
+  float scale = 0;  // a8_fixed: x = scale * code
+
+  bool operator==(const ActivationScheme&) const = default;
+};
+
 struct MatrixView {
   Element element;
   ScaleType scale_type;
@@ -60,6 +71,7 @@ struct MatrixView {
   const uint8_t* zeros = nullptr;
   // Column k of the data is input order[k], so that columns of a group stand together; null: in their own order.
   const int32_t* order = nullptr;  // [columns]
+  ActivationScheme activation = {};  // integers only
 
   CODECLLM_INLINE int64_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
   CODECLLM_INLINE int64_t groups() const { return (columns + group - 1) / group; }
@@ -67,19 +79,38 @@ struct MatrixView {
   CODECLLM_INLINE int64_t panel_bytes() const { return lines() * kLineBytes; }
 };
 
-// Activation rows as 16-bit integers, x = scale * (256 * high + low) with high and low in [-128, 127]: exact to
-// 1/32512 of the row's largest value, which is closer than BF16 for all but values 128 times below it.
+// Activation rows as integers, in one of two precisions by `halves`:
+//   2  x = scale * (256 * high + low) with high and low in [-128, 127]: exact to 1/32512 of the row's largest value,
+//      which is closer than BF16 for all but values 128 times below it
+//   1  x = scale * code with code in [-127, 127]
+// Rows lie in tiles (tile_at); a tile's rows are interleaved by units of four columns, in the order in which a product
+// of the whole tile reads them. The bytes within a unit are private to the tier that wrote them.
 struct IntActivations {
   int64_t rows;
-  int64_t stride;           // bytes from row to row, 2 * padded columns
-  const uint8_t* codes;     // [rows, stride], byte order private to the tier that wrote them
+  int64_t halves;
+  int64_t row_bytes;        // halves * round_up(columns, kColumnPadding)
+  const uint8_t* codes;     // per tile [units][rows of the tile][4 * halves bytes]
   const float* scale;       // [rows]
-  const int32_t* sums;      // [rows, groups, 2]: sums of high and of low over each group
+  const int32_t* sums;      // [rows, groups, halves]: over each group, of high and of low, or of the codes
+
+  CODECLLM_INLINE int64_t unit_bytes() const { return 4 * halves; }
 };
+
+struct RowTile {
+  int64_t first, rows;
+};
+// Tile `index` of `rows` rows cut into the fewest tiles of at most `most`, as even as can be.
+CODECLLM_INLINE constexpr int64_t tile_count(int64_t rows, int64_t most) { return (rows + most - 1) / most; }
+CODECLLM_INLINE constexpr RowTile tile_at(int64_t rows, int64_t most, int64_t index) {
+  const int64_t tiles = tile_count(rows, most), base = rows / tiles, larger = rows % tiles;
+  return {index * base + (index < larger ? index : larger), base + (index < larger ? 1 : 0)};
+}
 
 // Largest row length of integer products: 255 * 128 * 65536 stays below 2^31.
 constexpr int64_t kMaxIntColumns = 65536;
-constexpr float kActivationLimit = 32512.0f;
+constexpr float kActivationLimit = 32512.0f;  // of 16-bit codes
+constexpr float kByteLimit = 127.0f;          // of INT8 codes
+CODECLLM_INLINE constexpr float code_limit(int64_t halves) { return halves == 2 ? kActivationLimit : kByteLimit; }
 // A row whose largest value is below this counts as zero: its scale's reciprocal would overflow.
 constexpr float kSmallestActivation = 1e-30f;
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "codecllm/error.h"
 #include "kernels/dispatch.h"
 #include "kernels/linear.h"
 #include "kernels/matrix.h"
@@ -17,8 +18,8 @@ struct Shape {
   int64_t rows, columns, batch;
 };
 
-const Shape kShapes[] = {{1, 1, 1},    {16, 64, 1},   {17, 33, 2},  {48, 172, 3},  {100, 96, 7},
-                         {64, 256, 1}, {33, 1000, 5}, {80, 513, 13}, {130, 2048, 6}};
+const Shape kShapes[] = {{1, 1, 1},    {16, 64, 1},   {17, 33, 2},  {48, 172, 3},    {100, 96, 7},    {64, 256, 1},
+                         {33, 1000, 5}, {80, 513, 13}, {50, 2048, 3}, {40, 384, 12}, {50, 128, 11}, {34, 96, 30}};
 
 Matrix random_matrix(Element element, const Shape& shape, int64_t group, ScaleType scale_type, Rng& rng) {
   Matrix w(element, shape.rows, shape.columns, group, scale_type);
@@ -77,20 +78,29 @@ std::vector<float> product(Isa isa, const Matrix& w, const std::vector<float>& x
 
 class Tier : public ::testing::TestWithParam<Isa> {};
 
+constexpr ActivationScheme kSchemes[] = {{},
+                                         {.mode = ActivationMode::a8_token},
+                                         {.mode = ActivationMode::a8_tensor},
+                                         {.mode = ActivationMode::a8_fixed, .scale = 0.05f}};
+
 TEST_P(Tier, IntegerProductsAreTheSameBits) {
   Rng rng(1);
+  int next = 0;  // scale type
   for (const Shape& shape : kShapes) {
     for (Element element : {Element::u8, Element::u4}) {
       for (int64_t group : {shape.columns, int64_t{32}, int64_t{128}}) {
         if (group != shape.columns && (shape.columns <= group || shape.columns % group != 0)) continue;
-        for (ScaleType type : {ScaleType::f32, ScaleType::bf16, ScaleType::f16}) {
-          Matrix w = random_matrix(element, shape, group, type, rng);
-          if (rng.below(2) == 0) add_random_zeros(w, rng);
-          const int64_t stride = round_up(shape.columns, kColumnPadding);
-          const std::vector<float> x = random_rows(shape, stride, rng);
+        const auto type = static_cast<ScaleType>(next++ % 3);
+        Matrix w = random_matrix(element, shape, group, type, rng);
+        if (rng.below(2) == 0) add_random_zeros(w, rng);
+        const int64_t stride = round_up(shape.columns, kColumnPadding);
+        const std::vector<float> x = random_rows(shape, stride, rng);
+        for (const ActivationScheme& scheme : kSchemes) {
+          w.set_activation(scheme);
           const auto expected = product(Isa::reference, w, x, stride, shape.batch, 1);
           EXPECT_EQ(product(GetParam(), w, x, stride, shape.batch, 2), expected)
-              << shape.rows << "x" << shape.columns << " batch " << shape.batch << " group " << group;
+              << shape.rows << "x" << shape.columns << " batch " << shape.batch << " group " << group << " mode "
+              << static_cast<int>(scheme.mode);
         }
       }
     }
@@ -109,7 +119,9 @@ TEST_P(Tier, IntegerProductsReachTheLargestSums) {
     for (int i = 0; i < 16; ++i) w.set_scale(i, 0, 1.0f);
     if (zero != 0) w.add_zeros();
     for (int i = 0; i < 16 && zero != 0; ++i) w.set_zero(i, 0, zero);
-    for (float value : {1.0f, -1.0f}) {
+    for (int i = 0; i < 4; ++i) {
+      w.set_activation({.mode = i < 2 ? ActivationMode::a16 : ActivationMode::a8_token});
+      const float value = i % 2 == 0 ? 1.0f : -1.0f;
       const std::vector<float> x(shape.columns, value);
       const auto expected = product(Isa::reference, w, x, shape.columns, 1, 1);
       EXPECT_NEAR(expected[0], (127.0 - zero) * value * shape.columns, 1.0);
@@ -153,6 +165,46 @@ TEST_P(Tier, ColumnsInAnotherOrderGiveTheSameProducts) {
     EXPECT_EQ(product(GetParam(), ordered, x, shape.columns, shape.batch, 2),
               product(GetParam(), plain, gathered, shape.columns, shape.batch, 1));
   }
+}
+
+// INT8 activations: at most half a step for each weight, and what a given scale cuts off.
+TEST_P(Tier, ByteProductsAreCloseToRealOnes) {
+  Rng rng(7);
+  for (const Shape& shape : kShapes) {
+    Matrix w = random_matrix(Element::u4, shape, shape.columns, ScaleType::f32, rng);
+    const int64_t stride = round_up(shape.columns, kColumnPadding);
+    const std::vector<float> x = random_rows(shape, stride, rng);
+    float all = 0;
+    for (float v : x) all = std::max(all, std::fabs(v));
+    for (const ActivationScheme& scheme : kSchemes) {
+      if (scheme.mode == ActivationMode::a16) continue;
+      w.set_activation(scheme);
+      const auto y = product(GetParam(), w, x, stride, shape.batch, 1);
+      std::vector<float> row(shape.columns);
+      for (int64_t n = 0; n < shape.rows; ++n) {
+        read_row(w.view(), n, row.data());
+        for (int64_t m = 0; m < shape.batch; ++m) {
+          const float* values = &x[m * stride];
+          float largest = 0;
+          for (int64_t k = 0; k < shape.columns; ++k) largest = std::max(largest, std::fabs(values[k]));
+          const double step = scheme.mode == ActivationMode::a8_token ? largest / 127 : scheme.mode == ActivationMode::a8_tensor ? all / 127 : scheme.scale;
+          double exact = 0, bound = 0;
+          for (int64_t k = 0; k < shape.columns; ++k) {
+            exact += static_cast<double>(row[k]) * values[k];
+            bound += std::fabs(row[k]) * (0.5 * step * 1.0001 + std::max(0.0, std::fabs(values[k]) - 127 * step));
+            bound += std::fabs(row[k] * values[k]) * 0x1p-20;
+          }
+          EXPECT_NEAR(y[m * shape.rows + n], exact, bound);
+        }
+      }
+    }
+  }
+}
+
+TEST(ActivationScale, MustBePositiveAndFinite) {
+  Matrix w(Element::u8, 16, 16, 16, ScaleType::f32);
+  for (float bad : {0.0f, -1.0f, NAN, INFINITY, 1e-40f})
+    EXPECT_THROW(w.set_activation({.mode = ActivationMode::a8_fixed, .scale = bad}), Error);
 }
 
 // The integer product differs from the real one only by the activations' rounding: at most half a step of 1/32512 of
@@ -210,8 +262,10 @@ TEST_P(Tier, FloatProductsAgreeWithinRounding) {
 TEST_P(Tier, BatchAndThreadsDoNotChangeARow) {
   Rng rng(5);
   const Shape shape = {130, 300, 11};
-  for (Element element : {Element::f32, Element::f16, Element::bf16, Element::u8}) {
-    const Matrix w = random_matrix(element, shape, shape.columns, ScaleType::f32, rng);
+  for (int i = 0; i < 6; ++i) {
+    const Element element = i < 5 ? static_cast<Element>(i) : Element::u8;
+    Matrix w = random_matrix(element, shape, shape.columns, ScaleType::f32, rng);
+    w.set_activation({.mode = i < 4 ? ActivationMode::a16 : ActivationMode::a8_token});
     const int64_t stride = round_up(shape.columns, kColumnPadding);
     const std::vector<float> x = random_rows(shape, stride, rng);
     const auto together = product(GetParam(), w, x, stride, shape.batch, 1);
@@ -227,18 +281,21 @@ TEST_P(Tier, BatchAndThreadsDoNotChangeARow) {
 TEST_P(Tier, NotFiniteActivationsGiveNotFiniteProducts) {
   Rng rng(6);
   const Shape shape = {20, 48, 3};
-  const Matrix w = random_matrix(Element::u8, shape, shape.columns, ScaleType::f32, rng);
+  Matrix w = random_matrix(Element::u8, shape, shape.columns, ScaleType::f32, rng);
   std::vector<float> x = random_rows(shape, shape.columns, rng);
   x[5] = NAN;
   x[2 * shape.columns + 47] = -INFINITY;
-  const auto y = product(GetParam(), w, x, shape.columns, shape.batch, 1);
-  for (int64_t n = 0; n < shape.rows; ++n) {
-    EXPECT_TRUE(std::isnan(y[n]));
-    EXPECT_TRUE(std::isfinite(y[shape.rows + n]));
-    EXPECT_TRUE(std::isnan(y[2 * shape.rows + n]));
+  for (const ActivationScheme& scheme : kSchemes) {
+    w.set_activation(scheme);
+    const auto y = product(GetParam(), w, x, shape.columns, shape.batch, 1);
+    for (int64_t n = 0; n < shape.rows; ++n) {
+      EXPECT_TRUE(std::isnan(y[n]));
+      EXPECT_TRUE(std::isfinite(y[shape.rows + n]));
+      EXPECT_TRUE(std::isnan(y[2 * shape.rows + n]));
+    }
+    const std::vector<float> nothing(shape.columns * 3, 0.0f);
+    for (float v : product(GetParam(), w, nothing, shape.columns, 3, 1)) EXPECT_EQ(v, 0.0f);
   }
-  const std::vector<float> nothing(shape.columns * 3, 0.0f);
-  for (float v : product(GetParam(), w, nothing, shape.columns, 3, 1)) EXPECT_EQ(v, 0.0f);
 }
 
 INSTANTIATE_TEST_SUITE_P(, Tier, ::testing::ValuesIn(available_isas()),

@@ -25,7 +25,9 @@ struct Quantized {
   std::vector<float> products;  // [columns]: scale * code
 };
 
-Quantized quantize(Isa isa, const std::vector<float>& x, int64_t group) {
+// halves: 2 for 16-bit codes, 1 for INT8. unit_rows: rows with which the codes are interleaved, this one being the last.
+Quantized quantize(Isa isa, const std::vector<float>& x, int64_t group, int64_t halves = 2, float scale = 0,
+                   int64_t unit_rows = 1) {
   const KernelTable& kernels = kernels_for(isa);
   const auto columns = static_cast<int64_t>(x.size());
   Matrix identity(Element::u8, columns, columns, columns, ScaleType::f32);
@@ -40,19 +42,28 @@ Quantized quantize(Isa isa, const std::vector<float>& x, int64_t group) {
     identity.set_panel(panel, pointers);
   }
 
-  const int64_t bytes = 2 * round_up(columns, kColumnPadding), groups = (columns + group - 1) / group;
-  std::vector<uint8_t> codes(bytes + 64, kGuardByte);
-  Quantized result = {0, std::vector<int32_t>(2 * groups + 8, kGuardSum), std::vector<float>(columns)};
-  result.scale = kernels.quantize_row(x.data(), columns, group, codes.data(), result.sums.data());
-  for (size_t i = bytes; i < codes.size(); ++i) EXPECT_EQ(codes[i], kGuardByte) << "codes of " << columns;
-  for (size_t i = 2 * groups; i < result.sums.size(); ++i) EXPECT_EQ(result.sums[i], kGuardSum) << "sums";
-  result.sums.resize(2 * groups);
+  const int64_t bytes = halves * round_up(columns, kColumnPadding), groups = (columns + group - 1) / group;
+  const int64_t unit = 4 * halves, skipped = (unit_rows - 1) * unit;
+  std::vector<uint8_t> tile(skipped + bytes * unit_rows + 64, kGuardByte), codes(bytes);
+  Quantized result = {0, std::vector<int32_t>(halves * groups + 8, kGuardSum), std::vector<float>(columns)};
+  result.scale = kernels.quantize_row(x.data(), columns, group, halves, scale, tile.data() + skipped, unit * unit_rows,
+                                      result.sums.data());
+  for (size_t i = 0; i < tile.size(); ++i) {
+    const auto at = static_cast<int64_t>(i), inside = at % (unit * unit_rows) - skipped;
+    if (at < bytes * unit_rows && inside >= 0) {
+      codes[at / (unit * unit_rows) * unit + inside] = tile[i];
+    } else {
+      EXPECT_EQ(tile[i], kGuardByte) << "codes of " << columns;
+    }
+  }
+  for (size_t i = halves * groups; i < result.sums.size(); ++i) EXPECT_EQ(result.sums[i], kGuardSum) << "sums";
+  result.sums.resize(halves * groups);
 
   // The identity has one group, so its product wants the sums of the whole row.
   int32_t total[2] = {0, 0};
   for (int64_t g = 0; g < groups; ++g)
-    for (int half = 0; half < 2; ++half) total[half] += result.sums[2 * g + half];
-  const IntActivations activations = {1, bytes, codes.data(), &result.scale, total};
+    for (int64_t half = 0; half < halves; ++half) total[half] += result.sums[halves * g + half];
+  const IntActivations activations = {1, halves, bytes, codes.data(), &result.scale, total};
   kernels.matmul_int(identity.view(), activations, result.products.data(), columns, 0,
                      identity.view().panels());
   return result;
@@ -101,6 +112,41 @@ TEST_P(QuantizeRow, CodesScalesAndSumsAreTheReferences) {
   }
 }
 
+TEST_P(QuantizeRow, ByteCodes) {
+  Rng rng(34);
+  for (int64_t columns : {1, 4, 8, 9, 16, 17, 33, 100, 300}) {
+    for (int64_t group : {columns, int64_t{32}}) {
+      for (float given : {0.0f, 3.0f, 0.0625f}) {  // the last clamps
+        const auto x = row_of(columns, 20.0f, rng);
+        const Quantized got = quantize(GetParam(), x, group, 1, given);
+        expect_same(got, quantize(Isa::reference, x, group, 1, given), std::to_string(columns));
+        float largest = 0;
+        for (float v : x) largest = std::max(largest, std::fabs(v));
+        EXPECT_EQ(got.scale, given > 0 ? given : largest / 127.0f);
+        std::vector<int64_t> sums(got.sums.size());
+        for (int64_t k = 0; k < columns; ++k) {
+          const double code = static_cast<double>(got.products[k]) / got.scale;
+          const double exact = std::clamp(x[k] / static_cast<double>(got.scale), -127.0, 127.0);
+          EXPECT_NEAR(code, exact, 0.5 + 127 * 4 * 0x1p-24);
+          sums[k / group] += std::llround(code);
+        }
+        for (size_t g = 0; g < sums.size(); ++g) EXPECT_EQ(got.sums[g], sums[g]);
+      }
+    }
+  }
+}
+
+TEST_P(QuantizeRow, RowsOfATileAreInterleaved) {
+  if (kernels_for(GetParam()).tile_rows(1) == 1) GTEST_SKIP() << "this tier's tiles are single rows";
+  Rng rng(35);
+  for (int64_t columns : {5, 16, 41, 172}) {
+    const auto x = row_of(columns, 1.0f, rng);
+    for (int64_t halves : {1, 2})
+      for (int64_t rows : {2, 3, 12})
+        expect_same(quantize(GetParam(), x, 32, halves, 0, rows), quantize(GetParam(), x, 32, halves), std::to_string(rows));
+  }
+}
+
 TEST_P(QuantizeRow, EveryCodeIsExact) {
   // x is its own code; the low byte of 32512 = 127 * 256 and of its neighbours is where a carry would go
   // wrong.
@@ -125,6 +171,7 @@ TEST_P(QuantizeRow, ExtremeRows) {
       expect_same(got, quantize(Isa::reference, x, 32), std::to_string(width));
       EXPECT_EQ(got.scale, 0.0f);
       EXPECT_EQ(got.products, std::vector<float>(columns, 0.0f));
+      EXPECT_EQ(quantize(GetParam(), x, 32, 1, 0.25f).products, std::vector<float>(columns, 0.0f));
     }
     for (float width : {kSmallestActivation, 1e-20f, FLT_MAX / 16}) {
       auto x = row_of(columns, 1.0f, rng);
@@ -151,10 +198,14 @@ TEST_P(QuantizeRow, NotFiniteRowsGiveANanScale) {
       for (float bad : {NAN, -NAN, INFINITY, -INFINITY}) {
         auto x = row_of(columns, 1.0f, rng);
         x[at] = bad;
-        const Quantized got = quantize(GetParam(), x, 32);
-        EXPECT_TRUE(std::isnan(got.scale));
-        for (float v : got.products) EXPECT_TRUE(std::isnan(v));
-        EXPECT_EQ(got.sums, quantize(Isa::reference, x, 32).sums);
+        for (float given : {0.0f, 0.5f}) {
+          for (int64_t halves : {1, 2}) {
+            const Quantized got = quantize(GetParam(), x, 32, halves, given);
+            EXPECT_TRUE(std::isnan(got.scale));
+            for (float v : got.products) EXPECT_TRUE(std::isnan(v));
+            EXPECT_EQ(got.sums, quantize(Isa::reference, x, 32, halves, given).sums);
+          }
+        }
       }
     }
   }

@@ -5,43 +5,12 @@ namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
-float quantize_row(const float* x, int64_t columns, int64_t group, uint8_t* codes, int32_t* sums) {
-  vf top = zero(), sick = zero();  // x * 0 is NaN for NaN and Inf, and stays so in the sum
-  for (int64_t k = 0; k < columns; k += 16) {
-    const vf v = columns - k >= 16 ? load(x + k) : load_n(x + k, columns - k);
-    top = max(abs(v), top);
-    sick = fma(v, zero(), sick);
-  }
-  const float poison = sum(sick), amax = largest(top);
-  const bool usable = poison == 0.0f && amax >= kSmallestActivation;
-  const vf inverse = set1(usable ? kActivationLimit / amax : 0.0f);
-  const int64_t padded = round_up(columns, kColumnPadding);
-  vi high_sum = zero_int(), low_sum = zero_int();
-  int64_t group_end = group;
-  for (int64_t k = 0; k < padded; k += 16) {
-    const int64_t left = columns - k;
-    const vf v = left >= 16 ? load(x + k) : load_n(x + k, left > 0 ? left : 0);
-    vi high, low;
-    const vi code = usable ? to_int(mul(v, inverse)) : zero_int();
-    if (padded - k >= 16) {
-      store_units(codes + 2 * k, code, high, low);
-    } else {
-      uint8_t tail[32];
-      store_units(tail, code, high, low);
-      __builtin_memcpy(codes + 2 * k, tail, static_cast<size_t>(2 * (padded - k)));
-    }
-    high_sum = add(high_sum, high);
-    low_sum = add(low_sum, low);
-    if (k + 16 >= group_end || k + 16 >= columns) {  // a group shorter than the row is a multiple of 32
-      *sums++ = sum(high_sum);
-      *sums++ = sum(low_sum);
-      high_sum = low_sum = zero_int();
-      group_end += group;
-    }
-  }
-  if (poison != 0.0f) return __builtin_nanf("");
-  return usable ? amax / kActivationLimit : 0.0f;
-}
+// Accumulators of a tile: two panels of so many rows fill the registers (AVX2: one panel).
+template <class Dot>
+constexpr int kTileRows = kManyRegisters ? 12 / Dot::kHalves : Dot::kHalves == 2 ? 2 : 3;
+constexpr int kTilePanels = kManyRegisters ? 2 : 1;
+
+int64_t tile_rows(int64_t halves) { return halves == 2 ? kTileRows<WordDot> : kTileRows<ByteDot>; }
 
 VEC vf load_scales(const MatrixView& w, int64_t index) {
   if (w.scale_type == ScaleType::f32) return load(static_cast<const float*>(w.scales) + index);
@@ -54,101 +23,92 @@ VEC vi load_zeros(const MatrixView& w, int64_t index) {
   return w.zeros == nullptr ? set1_int(traits(w.element).offset) : load_u8(w.zeros + index);
 }
 
-// The exact sum as 256 * high + low with 0 <= low < 256, then to float: the same bits on every tier.
-VEC vf to_float(const IntSum& raw, vi zeros, const int32_t* activation_sums) {
-  const vi low = sub(raw.low, mul(zeros, set1_int(activation_sums[1])));
-  const vi high = add(sub(raw.high, mul(zeros, set1_int(activation_sums[0]))), high_part(low));
-  return add(mul(to_float(high), set1(256.0f)), to_float(low_part(low)));
-}
-
-// Sums over lines [line, line_end) of one 64-byte-line stream per panel, for M activation rows and P panels.
-template <bool kNibbles, int M, int P>
-VEC void sum_lines(const uint8_t* const (&weights)[P], const uint8_t* const (&rows)[M], int64_t line, int64_t line_end,
-                   IntSum (&sums)[P][M]) {
+// Sums over lines [line, line_end) of one 64-byte-line stream per panel, for a tile of M activation rows and P panels.
+template <class Dot, bool kNibbles, int M, int P>
+VEC void sum_lines(const uint8_t* const (&weights)[P], const uint8_t* rows, int64_t line, int64_t line_end,
+                   typename Dot::Sum (&sums)[P][M]) {
   constexpr int kLineUnits = kNibbles ? 2 : 1;
-  constexpr int64_t kFoldLines = IntSum::kFoldColumns / (kUnitColumns * kLineUnits);
+  constexpr int64_t kFoldLines = Dot::kFoldColumns / (kUnitColumns * kLineUnits);
   while (line < line_end) {
     const int64_t stop = line_end - line > kFoldLines ? line + kFoldLines : line_end;
     for (; line < stop; ++line) {
-      Unit units[P][2];
+      typename Dot::Unit units[P][2];
       for (int p = 0; p < P; ++p) {
         if constexpr (kNibbles) {
-          load_nibble_units(weights[p] + line * kLineBytes, units[p][0], units[p][1]);
+          Dot::load_nibbles(weights[p] + line * kLineBytes, units[p][0], units[p][1]);
         } else {
-          units[p][0] = load_unit(weights[p] + line * kLineBytes);
+          units[p][0] = Dot::load(weights[p] + line * kLineBytes);
         }
       }
       for (int u = 0; u < kLineUnits; ++u)
         for (int m = 0; m < M; ++m)
-          for (int p = 0; p < P; ++p) sums[p][m].step(units[p][u], rows[m] + (line * kLineUnits + u) * kUnitBytes);
+          for (int p = 0; p < P; ++p)
+            Dot::step(sums[p][m], units[p][u], rows + ((line * kLineUnits + u) * M + m) * Dot::kUnitBytes);
     }
     for (int p = 0; p < P; ++p)
-      for (int m = 0; m < M; ++m) sums[p][m].fold();
+      for (int m = 0; m < M; ++m) Dot::fold(sums[p][m]);
   }
 }
 
-// One activation row: four accumulators, since each multiply-add waits five cycles for the one before.
-template <bool kNibbles>
-VEC IntSum sum_lines_one_row(const uint8_t* weights, const uint8_t* row, int64_t line, int64_t line_end) {
+// One activation row: several accumulators, since each multiply-add waits five cycles for the one before.
+template <class Dot, bool kNibbles>
+VEC void sum_lines_one_row(const uint8_t* weights, const uint8_t* row, int64_t line, int64_t line_end,
+                           typename Dot::Sum& total) {
   constexpr int kChains = 4, kLineUnits = kNibbles ? 2 : 1, kLines = kChains / kLineUnits;
-  constexpr int64_t kFoldLines = IntSum::kFoldColumns / (kUnitColumns * kLineUnits);
-  IntSum sums[kChains] = {zero_sum(), zero_sum(), zero_sum(), zero_sum()};
+  constexpr int64_t kFoldLines = Dot::kFoldColumns / (kUnitColumns * kLineUnits);
+  typename Dot::Sum sums[kChains] = {Dot::zero(), Dot::zero(), Dot::zero(), Dot::zero()};
   while (line_end - line >= kLines) {
     const int64_t stop = line_end - line > kFoldLines ? line + kFoldLines : line_end - kLines + 1;
     for (; line < stop; line += kLines) {
       for (int i = 0; i < kLines; ++i) {
         const uint8_t* at = weights + (line + i) * kLineBytes;
-        const uint8_t* activation = row + (line + i) * kLineUnits * kUnitBytes;
+        const uint8_t* activation = row + (line + i) * kLineUnits * Dot::kUnitBytes;
         if constexpr (kNibbles) {
-          Unit first, second;
-          load_nibble_units(at, first, second);
-          sums[2 * i].step(first, activation);
-          sums[2 * i + 1].step(second, activation + kUnitBytes);
+          typename Dot::Unit first, second;
+          Dot::load_nibbles(at, first, second);
+          Dot::step(sums[2 * i], first, activation);
+          Dot::step(sums[2 * i + 1], second, activation + Dot::kUnitBytes);
         } else {
-          sums[i].step(load_unit(at), activation);
+          Dot::step(sums[i], Dot::load(at), activation);
         }
       }
     }
-    for (IntSum& s : sums) s.fold();
+    for (auto& s : sums) Dot::fold(s);
   }
   const uint8_t* const weight_streams[1] = {weights};
-  const uint8_t* const rows[1] = {row};
-  IntSum rest[1][1] = {{zero_sum()}};
-  sum_lines<kNibbles, 1, 1>(weight_streams, rows, line, line_end, rest);
-  for (const IntSum& s : sums) add_to(rest[0][0], s);
-  return rest[0][0];
+  typename Dot::Sum rest[1][1] = {{total}};
+  sum_lines<Dot, kNibbles, 1, 1>(weight_streams, row, line, line_end, rest);
+  for (const auto& s : sums) Dot::add_to(rest[0][0], s);
+  total = rest[0][0];
 }
 
-// y for M activation rows from row m and P panels from panel p0.
-template <bool kNibbles, int M, int P>
+// y for a tile of M activation rows from row m and P panels from panel p0.
+template <class Dot, bool kNibbles, int M, int P>
 void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t p0) {
   constexpr int kLineColumns = kNibbles ? 8 : 4;
+  constexpr int32_t kOffset = kNibbles ? 8 : 128;
   const int64_t groups = w.groups(), lines = w.lines(), group_lines = groups == 1 ? lines : w.group / kLineColumns;
   const uint8_t* weights[P];
-  const uint8_t* rows[M];
+  const uint8_t* rows = x.codes + m0 * x.row_bytes;
   for (int p = 0; p < P; ++p) weights[p] = w.data + (p0 + p) * w.panel_bytes();
-  for (int m = 0; m < M; ++m) rows[m] = x.codes + (m0 + m) * x.stride;
   vf out[P][M];
   for (int p = 0; p < P; ++p)
     for (int m = 0; m < M; ++m) out[p][m] = zero();
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t line = g * group_lines, line_end = line + group_lines < lines ? line + group_lines : lines;
-    IntSum sums[P][M];
+    typename Dot::Sum sums[P][M];
+    for (int p = 0; p < P; ++p) {
+      const vi zeros = load_zeros(w, ((p0 + p) * groups + g) * kPanelRows);
+      for (int m = 0; m < M; ++m) sums[p][m] = Dot::start(zeros, kOffset, x.sums + ((m0 + m) * groups + g) * Dot::kHalves);
+    }
     if constexpr (M == 1 && P == 1) {
-      sums[0][0] = sum_lines_one_row<kNibbles>(weights[0], rows[0], line, line_end);
+      sum_lines_one_row<Dot, kNibbles>(weights[0], rows, line, line_end, sums[0][0]);
     } else {
-      for (int p = 0; p < P; ++p)
-        for (int m = 0; m < M; ++m) sums[p][m] = zero_sum();
-      sum_lines<kNibbles, M, P>(weights, rows, line, line_end, sums);
+      sum_lines<Dot, kNibbles, M, P>(weights, rows, line, line_end, sums);
     }
     for (int p = 0; p < P; ++p) {
-      const int64_t at = ((p0 + p) * groups + g) * kPanelRows;
-      const vf scales = load_scales(w, at);
-      const vi zeros = load_zeros(w, at);
-      for (int m = 0; m < M; ++m) {
-        const vf exact = to_float(sums[p][m], zeros, x.sums + ((m0 + m) * groups + g) * 2);
-        out[p][m] = add(out[p][m], mul(exact, scales));
-      }
+      const vf scales = load_scales(w, ((p0 + p) * groups + g) * kPanelRows);
+      for (int m = 0; m < M; ++m) out[p][m] = add(out[p][m], mul(Dot::to_float(sums[p][m]), scales));
     }
   }
   for (int p = 0; p < P; ++p) {
@@ -165,38 +125,46 @@ void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stri
   }
 }
 
-constexpr int kTileRows = kManyRegisters ? 6 : 2, kTilePanels = kManyRegisters ? 2 : 1;
-
-template <bool kNibbles, int P>
-void panels(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t p0) {
-  int64_t m = 0;
-  for (; m + kTileRows <= x.rows; m += kTileRows) tile<kNibbles, kTileRows, P>(w, x, y, y_stride, m, p0);
-  if constexpr (kTileRows > 4)
-    for (; m + 4 <= x.rows; m += 4) tile<kNibbles, 4, P>(w, x, y, y_stride, m, p0);
-  for (; m + 2 <= x.rows; m += 2) tile<kNibbles, 2, P>(w, x, y, y_stride, m, p0);
-  if (m < x.rows)
-    for (int p = 0; p < P; ++p) tile<kNibbles, 1, 1>(w, x, y, y_stride, m, p0 + p);
+// The tile of `rows` rows, 1 to M.
+template <class Dot, bool kNibbles, int P, int M = kTileRows<Dot>>
+void tile_of(int64_t rows, const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t p0) {
+  if constexpr (M > 1) {
+    if (rows < M) return tile_of<Dot, kNibbles, P, M - 1>(rows, w, x, y, y_stride, m0, p0);
+  }
+  if constexpr (M > 1 || P == 1) {
+    tile<Dot, kNibbles, M, P>(w, x, y, y_stride, m0, p0);
+  } else {  // a single row reads one panel after the other: a linear stream is the fastest way through memory
+    for (int p = 0; p < P; ++p) tile<Dot, kNibbles, 1, 1>(w, x, y, y_stride, m0, p0 + p);
+  }
 }
 
-template <bool kNibbles>
+template <class Dot, bool kNibbles, int P>
+void panels(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t p0) {
+  const int64_t tiles = tile_count(x.rows, kTileRows<Dot>);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const RowTile rows = tile_at(x.rows, kTileRows<Dot>, t);
+    tile_of<Dot, kNibbles, P>(rows.rows, w, x, y, y_stride, rows.first, p0);
+  }
+}
+
+template <class Dot, bool kNibbles>
 void range(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t begin, int64_t end) {
-  for (; begin + kTilePanels <= end; begin += kTilePanels) panels<kNibbles, kTilePanels>(w, x, y, y_stride, begin);
-  for (; begin < end; ++begin) panels<kNibbles, 1>(w, x, y, y_stride, begin);
+  for (; begin + kTilePanels <= end; begin += kTilePanels) panels<Dot, kNibbles, kTilePanels>(w, x, y, y_stride, begin);
+  for (; begin < end; ++begin) panels<Dot, kNibbles, 1>(w, x, y, y_stride, begin);
 }
 
 void matmul_int(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t panel_begin,
                 int64_t panel_end) {
-  if (w.element == Element::u4) {
-    range<true>(w, x, y, y_stride, panel_begin, panel_end);
-  } else {
-    range<false>(w, x, y, y_stride, panel_begin, panel_end);
-  }
+  const bool words = x.halves == 2;
+  const auto run = w.element == Element::u4 ? (words ? range<WordDot, true> : range<ByteDot, true>)
+                                            : (words ? range<WordDot, false> : range<ByteDot, false>);
+  run(w, x, y, y_stride, panel_begin, panel_end);
 }
 
 }  // namespace
 
 void fill_matmul_int(KernelTable& table) {
-  table.quantize_row = quantize_row;
+  table.tile_rows = tile_rows;
   table.matmul_int = matmul_int;
 }
 

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+#include <limits>
+
+#include "kernels/table.h"
+
+namespace codecllm::reference {
+
+namespace {
+
+float largest_of(const float* x, int64_t n) {
+  float largest = 0;
+  for (int64_t k = 0; k < n; ++k) {
+    if (!std::isfinite(x[k])) return std::numeric_limits<float>::quiet_NaN();
+    largest = std::fmax(largest, std::fabs(x[k]));
+  }
+  return largest;
+}
+
+// codes: int16 or int8, in column order.
+float quantize_row(const float* x, int64_t columns, int64_t group, int64_t halves, float scale, uint8_t* codes,
+                   int64_t, int32_t* sums) {
+  const float limit = code_limit(halves), largest = largest_of(x, columns);
+  const bool usable = largest >= kSmallestActivation;
+  const float inverse = !usable ? 0.0f : scale > 0 ? 1.0f / scale : limit / largest;
+  const auto code = [&](int64_t k) {
+    if (!usable || k >= columns) return 0;
+    return static_cast<int32_t>(std::nearbyint(std::fmax(-limit, std::fmin(limit, x[k] * inverse))));
+  };
+  for (int64_t k = 0; k < round_up(columns, kColumnPadding); ++k) {
+    if (halves == 2) {
+      reinterpret_cast<int16_t*>(codes)[k] = static_cast<int16_t>(code(k));
+    } else {
+      reinterpret_cast<int8_t*>(codes)[k] = static_cast<int8_t>(code(k));
+    }
+  }
+  for (int64_t begin = 0; begin < columns; begin += group, sums += halves) {
+    int32_t high = 0, low = 0;
+    for (int64_t k = begin; k < columns && k < begin + group; ++k) {
+      const int32_t l = static_cast<int8_t>(code(k) & 255);
+      low += l;
+      high += (code(k) - l) / 256;
+    }
+    sums[0] = halves == 2 ? high : low;
+    if (halves == 2) sums[1] = low;
+  }
+  if (std::isnan(largest)) return largest;
+  return scale > 0 ? scale : usable ? largest / limit : 0.0f;
+}
+
+}  // namespace
+
+void fill_quantize_row(KernelTable& table) {
+  table.largest_of = largest_of;
+  table.quantize_row = quantize_row;
+}
+
+}  // namespace codecllm::reference
