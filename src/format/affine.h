@@ -14,8 +14,12 @@ namespace codecllm {
 // Largest code of a symmetric integer type under the rule; the smallest is -limit (restricted) or -limit - 1 (full).
 constexpr int code_limit(int bits) { return (1 << (bits - 1)) - 1; }
 
-// The scale for values up to amax, as it will be stored in `stored` (f32, bf16 or f16). Never zero: all-zero values get
-// the type's epsilon, values too small for the type its smallest number.
+// A scale as it is stored in a type (f32, bf16, f16, or f8_e8m0: the next power of two above). Never zero: where all
+// values are zero (amax 0) it is the type's epsilon (E8M0: 1), where they are too small for it, its smallest
+// number; where too large, its largest.
+float stored_scale(float scale, float amax, DType stored);
+
+// The scale for values up to amax, as it will be stored.
 float symmetric_scale(float amax, int bits, ScaleRule rule, DType stored);
 
 // Largest magnitude; NaN if any value is NaN or infinite.

@@ -2,6 +2,7 @@
 // Plain weights of a file (f32, bf16, f16) as float and back. Addresses need not be aligned.
 #pragma once
 
+#include <bit>
 #include <cstring>
 #include <span>
 
@@ -30,6 +31,22 @@ inline void store_float(void* data, int64_t i, DType type, float value) {
   const uint16_t bits = type == DType::bf16 ? f32_to_bf16(value) : f32_to_f16(value);
   std::memcpy(static_cast<char*>(data) + 2 * i, &bits, 2);
 }
+
+// A scale: plain floats, or E8M0 (2^(code - 127); 255 is NaN), which some files call U8.
+inline float load_scale(const void* data, int64_t i, DType type) {
+  if (type != DType::f8_e8m0 && type != DType::u8) return load_float(data, i, type);
+  const uint32_t code = static_cast<const uint8_t*>(data)[i];
+  if (code == 255) return std::bit_cast<float>(0x7FC00000u);
+  return code == 0 ? 0x1p-127f : std::bit_cast<float>(code << 23);
+}
+
+// E8M0: of a power of two.
+inline void store_scale(void* data, int64_t i, DType type, float value) {
+  if (type != DType::f8_e8m0) return store_float(data, i, type, value);
+  static_cast<uint8_t*>(data)[i] = static_cast<uint8_t>(std::bit_cast<uint32_t>(value) >> 23);
+}
+
+inline bool is_scale_type(DType type) { return is_plain_float(type) || type == DType::f8_e8m0 || type == DType::u8; }
 
 // out.size() elements from element `first` on.
 inline void load_floats(const void* data, int64_t first, DType type, std::span<float> out) {

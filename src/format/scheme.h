@@ -13,7 +13,8 @@
 
 namespace codecllm {
 
-enum class NumberType : uint8_t { integer, floating };
+// `floating` is E4M3, as compressed-tensors means it for 8 bits; E5M2 it has no word for.
+enum class NumberType : uint8_t { integer, floating, float_e5m2 };
 
 // Which values share one scale. `token`: one per row of the activations, found at run time.
 enum class Strategy : uint8_t { tensor, channel, group, block, token };
@@ -29,6 +30,7 @@ struct QuantArgs {
   std::array<int, 2> block = {0, 0};  // [rows, columns] with Strategy::block
   bool symmetric = true;
   bool dynamic = false;  // activations: scales found at run time
+  std::optional<DType> scale_dtype = std::nullopt;  // weights: f32, bf16, f16 or f8_e8m0; nothing: the weights' own type
 
   bool operator==(const QuantArgs&) const = default;
 };
