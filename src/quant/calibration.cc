@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/calibration.h"
+
+#include <algorithm>
+
+#include "base/file.h"
+#include "format/plain_float.h"
+#include "text/tokenizer.h"
+
+namespace codecllm {
+
+static constexpr int64_t kDefaultWindow = 512;
+
+CalibrationSamples calibration_samples(const std::string& model_directory, const ModelSpec& spec,
+                                       const CalibrationOptions& options) {
+  if (options.samples < 1) throw Error(ErrorCode::bad_call, "calibrate", "--samples must be at least 1");
+  check_observer(options.observer);
+  const Tokenizer tokenizer = Tokenizer::load(model_directory);
+  const std::vector<int32_t> tokens = tokenizer.encode(read_file(options.text), true, false);
+  CalibrationSamples out;
+  out.window = options.tokens > 0 ? options.tokens : std::min(kDefaultWindow, spec.max_positions);
+  const int64_t windows = static_cast<int64_t>(tokens.size()) / out.window;
+  if (windows == 0)
+    throw Error(ErrorCode::bad_call, "calibrate",
+                "the text has " + std::to_string(tokens.size()) + " tokens, less than one sample of " + std::to_string(out.window),
+                {.file = options.text});
+  for (int32_t token : tokens)
+    if (token < 0 || token >= spec.vocab)
+      throw Error(ErrorCode::bad_input, "calibrate", "the tokenizer has ids that the model lacks", {.file = model_directory});
+  const int64_t count = std::min(windows, options.samples);
+  for (int64_t i = 0; i < count; ++i) {
+    const auto first = tokens.begin() + i * windows / count * out.window;
+    out.samples.emplace_back(first, first + out.window);
+  }
+  return out;
+}
+
+BlockRunner::BlockRunner(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
+                         const CalibrationSamples& samples, const std::string& directory)
+    : context_(context), spec_(spec), samples_(samples), hidden_(directory, samples.window * spec.hidden) {
+  const TensorInfo& embedding = checkpoint.need(spec.embedding + ".weight");
+  if (!is_plain_float(embedding.dtype) || embedding.shape != std::vector<int64_t>{spec.vocab, spec.hidden})
+    throw Error(ErrorCode::bad_input, "calibrate", "the embedding is not the one config.json says",
+                {.file = checkpoint.file_of(embedding), .tensor = embedding.name});
+  std::vector<float> rows(static_cast<size_t>(samples.window * spec.hidden));
+  for (size_t s = 0; s < samples.samples.size(); ++s) {
+    for (int64_t i = 0; i < samples.window; ++i)
+      load_floats(embedding.data.data(), samples.samples[s][i] * spec.hidden, embedding.dtype,
+                  std::span(rows).subspan(i * spec.hidden, spec.hidden));
+    hidden_.write(static_cast<int64_t>(s), rows);
+  }
+}
+
+BlockStatistics BlockRunner::statistics(int64_t layer, unsigned kinds) const {
+  BlockStatistics statistics;
+  for (const BlockInput& input : block_inputs(spec_, layer))
+    statistics.try_emplace(std::string(input.tap), context_, input.columns, kinds);
+  return statistics;
+}
+
+void BlockRunner::run(BlockWeights block, int64_t layer, BlockStatistics* statistics, bool advance, Pass progress) {
+  DecoderModel model = {&context_, spec_, {}, ""};
+  model.spec.layers = 1;
+  model.spec.first_window_layer = std::max<int64_t>(0, spec_.first_window_layer - layer);
+  model.weights.blocks.push_back(std::move(block));
+  std::map<std::string, std::string, std::less<>> readers;  // tap -> first layer that reads it
+  if (statistics != nullptr)
+    for (const BlockInput& input : block_inputs(spec_, layer)) readers[std::string(input.tap)] = input.readers.front().name;
+
+  KvCache cache(model.spec, KvType::f16, samples_.window);
+  KvSequence sequence;
+  Forward forward(model, cache);
+  std::vector<float> hidden(static_cast<size_t>(samples_.window * spec_.hidden));
+  const Tap tap = [&](const TapPoint& point) {
+    if (const auto it = readers.find(point.op); it != readers.end())
+      statistics->find(point.op)->second.add(point.data, point.rows, point.stride, it->second);
+  };
+  const auto count = static_cast<int64_t>(samples_.samples.size());
+  for (int64_t s = 0; s < count; ++s) {
+    if (!progress(static_cast<double>(s) / static_cast<double>(count)))
+      throw Error(ErrorCode::interrupted, "calibrate", "interrupted; the same command goes on from here");
+    hidden_.read(s, hidden);
+    cache.truncate(sequence, 0);
+    cache.grow(sequence, samples_.window);
+    std::vector<BatchRow> rows;
+    for (int64_t i = 0; i < samples_.window; ++i) rows.push_back({samples_.samples[s][i], &sequence, i, false});
+    forward.run_blocks(rows, hidden, readers.empty() ? Tap() : tap);
+    if (advance) hidden_.write(s, hidden);
+  }
+}
+
+std::map<std::string, Range> calibrate_ranges(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
+                                              const CalibrationOptions& options, const QuantArgs& activations,
+                                              const std::string& scratch_directory,
+                                              FunctionRef<void(std::string sentence)> note, const Progress& progress) {
+  const CalibrationSamples samples = calibration_samples(checkpoint.directory(), spec, options);
+  BlockRunner runner(context, checkpoint, spec, samples, scratch_directory);
+  std::map<std::string, Range> ranges;
+  for (int64_t layer = 0; layer < spec.layers; ++layer) {
+    BlockStatistics statistics = runner.statistics(layer, kRangeStatistics);
+    runner.run(load_block(context, checkpoint, spec, layer), layer, &statistics, true, [&](double done) {
+      return !progress || progress((static_cast<double>(layer) + done) / static_cast<double>(spec.layers), "calibrating");
+    });
+    for (const BlockInput& input : block_inputs(spec, layer)) {
+      const Histogram& seen = statistics.find(input.tap)->second.histogram();
+      const Range range = observed_range(seen, activations, options.observer);
+      for (const LinearSpec& linear : input.readers) {
+        ranges[linear.name] = range;
+        if (range.amax() == 0) note(linear.name + " saw nothing but zeros in calibration, so its scale means nothing; give a longer text");
+      }
+    }
+  }
+  return ranges;
+}
+
+}  // namespace codecllm
