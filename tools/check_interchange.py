@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that transformers reads a compressed-tensors checkpoint as it was meant.
 
-MODEL_DIR holds a checkpoint in the pack-quantized format (int weights of 1 to 8
-bits), ORIGINAL_DIR the model it was made from. Three models run on the same tokens,
-in float32 on the CPU:
+MODEL_DIR holds a checkpoint in the pack-quantized (int weights of 1 to 8 bits),
+int-quantized or float-quantized format, ORIGINAL_DIR the model it was made from. Three
+models run on the same tokens, in float32 on the CPU; where the checkpoint quantizes
+activations, the first two do, by compressed-tensors' own rule (amax / 127.5, amax / 448):
 
   loaded    MODEL_DIR as transformers and compressed-tensors load it
   by hand   the original model with the weights dequantized here, from the bytes on disk
@@ -53,6 +54,24 @@ def unpack(packed, bits, columns):
     return (fields.astype(np.int32) << np.arange(bits)).sum(-1) - (1 << (bits - 1))
 
 
+def spread(values, rows, columns, block):
+    """Scales or zero points, one for each weight: [1], [N, 1], [N, groups] or one a block."""
+    if block:
+        return values.repeat(block[0], 0)[:rows].repeat(block[1], 1)[:, :columns]
+    values = values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values.reshape(1, 1)
+    assert columns % values.shape[1] == 0
+    return np.broadcast_to(values.repeat(columns // values.shape[1], 1), (rows, columns))
+
+
+def dequantize_bytes(parts, block):
+    """One byte a code: int8, or 8-bit floats, which torch converts."""
+    codes = parts["weight"].float().numpy()
+    scale = spread(parts["weight_scale"].float().numpy(), *codes.shape, block)
+    zero = parts["weight_zero_point"].float().numpy() if "weight_zero_point" in parts else np.zeros((1, 1))
+    weight = ((codes - spread(zero, *codes.shape, None)) * scale).astype(np.float32)
+    return torch.from_numpy(weight), str(parts["weight"].dtype)
+
+
 def dequantize(parts):
     rows, columns = (int(n) for n in parts["weight_shape"])
     packed = parts["weight_packed"].numpy()
@@ -65,26 +84,51 @@ def dequantize(parts):
     assert codes.shape == (rows, columns) and columns % scale.shape[1] == 0
     group = columns // scale.shape[1]
     weight = (codes - zero.repeat(group, 1)).astype(np.float32) * scale.repeat(group, 1)
-    return torch.from_numpy(weight), bits
+    return torch.from_numpy(weight), f"{bits} bits"
+
+
+def round_inputs(args):
+    """A hook that rounds a layer's input as compressed-tensors does at run time."""
+    limit = 448.0 if args["type"] == "float" else 127.5
+    dims = None if args["strategy"] == "tensor" else -1
+
+    def hook(_, inputs):
+        x = inputs[0]
+        size = args["group_size"] if args["strategy"] == "group" else x.shape[-1]
+        groups = x.reshape(*x.shape[:-1], -1, size)
+        amax = groups.abs().amax() if dims is None else groups.abs().amax(-1, keepdim=True)
+        scale = amax / limit
+        scale = torch.where(scale == 0, torch.finfo(scale.dtype).eps, scale)
+        codes = groups / scale
+        if args["type"] == "float":
+            codes = codes.clamp(-448, 448).to(torch.float8_e4m3fn).float()
+        else:
+            codes = codes.round().clamp(-128, 127)
+        return ((codes * scale).reshape(x.shape),)
+    return hook
 
 
 def rebuild_by_hand(folder, original_folder):
     """The original model with every tensor taken from the quantized checkpoint."""
     model = load(original_folder)
     packed, parameters = {}, dict(model.named_parameters(remove_duplicate=False))
+    group = json.loads((folder / "config.json").read_text())["quantization_config"]["config_groups"]["group_0"]
+    block, inputs = group["weights"].get("block_structure"), group.get("input_activations")
     for name, tensor in read_tensors(folder).items():
         module, _, part = name.rpartition(".")
-        if part in PARTS:
+        if part in PARTS or tensor.dtype in (torch.int8, torch.float8_e4m3fn):
             packed.setdefault(module, {})[part] = tensor
         else:
             parameters[name].data.copy_(tensor)
     widths = collections.Counter()
     for module, parts in packed.items():
-        weight, bits = dequantize(parts)
+        weight, bits = dequantize_bytes(parts, block) if "weight" in parts else dequantize(parts)
+        if inputs:
+            model.get_submodule(module).register_forward_pre_hook(round_inputs(inputs))
         widths[bits] += 1
         assert weight.shape == parameters[module + ".weight"].shape, module
         model.get_submodule(module).weight = torch.nn.Parameter(weight)
-    print("packed weights:", ", ".join(f"{n} of {bits} bits" for bits, n in widths.items()))
+    print("quantized weights:", ", ".join(f"{n} of {bits}" for bits, n in widths.items()))
     return model
 
 

@@ -101,12 +101,12 @@ class Inspector {
   }
 
   void look_at_scales(const TensorInfo& tensor) {
-    if (!is_plain_float(tensor.dtype)) return;
+    if (!is_scale_type(tensor.dtype)) return;
     ScaleReport& scales = result_.scales;
     const int64_t n = tensor.elements();
     int64_t zeros = 0;
     for (int64_t i = 0; i < n; ++i) {
-      const double value = load_float(tensor.data.data(), i, tensor.dtype);
+      const double value = load_scale(tensor.data.data(), i, tensor.dtype);
       zeros += value == 0 ? 1 : 0;
       if (scales.count + i == 0 || value < scales.min) scales.min = value;
       if (scales.count + i == 0 || value > scales.max) scales.max = value;
@@ -140,7 +140,7 @@ class Inspector {
       const auto n = static_cast<double>(linear.rows) * static_cast<double>(linear.columns);
       try {
         const double layer_bits = 8 * layer_bytes(linear);
-        if (!config_.method().empty() && checkpoint_.find(linear.name + ".weight_packed") == nullptr) continue;
+        if (!config_.method().empty() && !is_stored_quantized(checkpoint_, linear.name)) continue;
         bits += layer_bits;
         weights += n;
       } catch (const Error& error) {
@@ -160,7 +160,7 @@ class Inspector {
 
   double layer_bytes(const LinearSpec& linear) {
     const QuantGroup* group = config_.group_for(linear.name);
-    if (group == nullptr || checkpoint_.find(linear.name + ".weight_packed") == nullptr) {
+    if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint_, linear.name)) {
       const TensorInfo& weight = checkpoint_.need(linear.name + ".weight");
       if (weight.shape != std::vector<int64_t>{linear.rows, linear.columns})
         throw Error(ErrorCode::bad_input, "inspect", "the shape is not the one config.json says", {.tensor = weight.name});
@@ -172,20 +172,21 @@ class Inspector {
     const PackedTensors tensors = packed_tensors(checkpoint_, linear.name, args, group->group_order);
     if (tensors.rows != linear.rows || tensors.columns != linear.columns)
       throw Error(ErrorCode::bad_input, "inspect", "weight_shape is not the one config.json says", {.tensor = linear.name});
-    measure_codes(linear.name, PackedReader(tensors, args));
-    double bytes = static_cast<double>(tensors.codes->data.size() + tensors.scales->data.size()) + 2 * sizeof(int64_t);
-    if (tensors.zero_points != nullptr) bytes += static_cast<double>(tensors.zero_points->data.size());
+    measure_codes(tensors.codes->name, PackedReader(tensors, args));
+    auto bytes = static_cast<double>(tensors.codes->data.size() + tensors.scales->data.size());
+    if (tensors.in_words) bytes += 2 * sizeof(int64_t);
+    for (const TensorInfo* more : {tensors.zero_points, tensors.group_of_column})
+      if (more != nullptr) bytes += static_cast<double>(more->data.size());
     return bytes;
   }
 
-  void measure_codes(const std::string& module, const PackedReader& reader) {
+  void measure_codes(const std::string& name, const PackedReader& reader) {
     std::vector<uint64_t> histogram(256);
     std::vector<int8_t> codes(static_cast<size_t>(reader.columns()));
     for (int64_t row = 0; row < reader.rows(); ++row) {
       reader.codes(row, codes.data());
       for (int8_t code : codes) ++histogram[static_cast<uint8_t>(code)];
     }
-    const std::string name = module + ".weight_packed";
     const auto it = std::find_if(result_.tensors.begin(), result_.tensors.end(), [&](const TensorReport& t) { return t.name == name; });
     if (it != result_.tensors.end()) it->entropy_bits = entropy(histogram);
   }

@@ -11,6 +11,19 @@ constexpr std::string_view kStrategies[] = {"tensor", "channel", "group", "block
 QuantArgs integer(int bits, Strategy strategy, int group_size) {
   return {.num_bits = bits, .type = NumberType::integer, .strategy = strategy, .group_size = group_size};
 }
+
+QuantArgs float8(NumberType type, Strategy strategy) {
+  QuantArgs args = {.num_bits = 8, .type = type, .strategy = strategy};
+  if (strategy == Strategy::block) args.block = {128, 128};
+  return args;
+}
+
+// Activations, their scales found at run time.
+QuantArgs at_run_time(NumberType type, Strategy strategy) {
+  QuantArgs args = {.num_bits = 8, .type = type, .strategy = strategy, .dynamic = true};
+  if (strategy == Strategy::group) args.group_size = 128;
+  return args;
+}
 }  // namespace
 
 std::string_view strategy_name(Strategy strategy) { return kStrategies[static_cast<size_t>(strategy)]; }
@@ -24,23 +37,67 @@ std::optional<Strategy> strategy_from_name(std::string_view name) {
 const std::vector<QuantScheme>& scheme_presets() {
 #define NONE std::nullopt
 #define INT(bits, strategy, group) integer(bits, Strategy::strategy, group)
+#define FLOAT(type, strategy) float8(NumberType::type, Strategy::strategy)
+#define INPUTS(type, strategy) at_run_time(NumberType::type, Strategy::strategy)
 #define PRESET(name, weights, activations, plain) {name, weights, activations, DType::plain},
   static const std::vector<QuantScheme> presets = {
 #include "format/presets.def"
   };
 #undef PRESET
+#undef INPUTS
+#undef FLOAT
 #undef INT
 #undef NONE
   return presets;
 }
 
-const QuantScheme& scheme_preset(std::string_view name) {
+namespace {
+
+// intB[-tensor|-gN][-asym], weights only; nothing for other words.
+std::optional<QuantScheme> integer_scheme(std::string_view name) {
+  std::string_view rest = name;
+  const auto take = [&rest](std::string_view word) {
+    const bool found = rest.starts_with(word);
+    if (found) rest.remove_prefix(word.size());
+    return found;
+  };
+  if (!take("int") || rest.empty() || rest[0] < '2' || rest[0] > '8') return std::nullopt;
+  QuantArgs args = integer(rest[0] - '0', Strategy::channel, 0);
+  rest.remove_prefix(1);
+  if (take("-tensor")) {
+    args.strategy = Strategy::tensor;
+  } else {
+    for (int size : {32, 64, 128, 256})
+      if (take("-g" + std::to_string(size))) args.strategy = Strategy::group, args.group_size = size;
+  }
+  args.symmetric = !take("-asym");
+  if (!rest.empty()) return std::nullopt;
+  return QuantScheme{.name = std::string(name), .weights = args};
+}
+
+}  // namespace
+
+std::string scheme_name(const QuantScheme& scheme) {
+  for (const QuantScheme& preset : scheme_presets())
+    if (preset.weights && preset.weights == scheme.weights && preset.activations == scheme.activations) return preset.name;
+  if (!scheme.weights || scheme.activations || scheme.weights->type != NumberType::integer) return "custom";
+  std::string name = "int" + std::to_string(scheme.weights->num_bits);
+  if (scheme.weights->strategy == Strategy::tensor) name += "-tensor";
+  if (scheme.weights->strategy == Strategy::group) name += "-g" + std::to_string(scheme.weights->group_size);
+  if (!scheme.weights->symmetric) name += "-asym";
+  const auto known = integer_scheme(name);
+  return known && known->weights == scheme.weights ? name : "custom";
+}
+
+QuantScheme scheme_preset(std::string_view name) {
   std::string list;
   for (const QuantScheme& preset : scheme_presets()) {
     if (preset.name == name) return preset;
     list += (list.empty() ? "" : ", ") + preset.name;
   }
-  throw Error(ErrorCode::bad_call, "scheme", "no scheme '" + std::string(name) + "'; there are: " + list);
+  if (auto scheme = integer_scheme(name)) return *std::move(scheme);
+  throw Error(ErrorCode::bad_call, "scheme",
+              "no scheme '" + std::string(name) + "'; there are: " + list + ", and intB[-tensor|-gN][-asym]");
 }
 
 QuantScheme fit_scheme(const QuantScheme& scheme, int64_t columns) {

@@ -51,8 +51,12 @@ struct QuantScheme {
 // The presets of src/format/presets.def, in its order.
 const std::vector<QuantScheme>& scheme_presets();
 
-// Throws Error(bad_call) that lists the presets.
-const QuantScheme& scheme_preset(std::string_view name);
+// A preset, or weight-only integers by the same words: intB[-tensor|-gN][-asym] with 2 to 8 bits B and groups of 32 to
+// 256 weights N ("int5", "int3-g64", "int4-g32-asym"). Throws Error(bad_call) that lists the presets.
+QuantScheme scheme_preset(std::string_view name);
+
+// The name that scheme_preset takes; "custom" where there is none.
+std::string scheme_name(const QuantScheme& scheme);
 
 // The scheme for rows of `columns` inputs: where its group does not divide them, the largest power of two >= 32 that
 // does is used, else one scale per channel. Other schemes are returned as they are.

@@ -103,6 +103,13 @@ void pack_zero_points(const int8_t* zero_points, size_t rows, size_t groups, int
   for (size_t g = 0; g < groups; ++g) pack(zero_points + g, rows, groups, bits, words + g, groups);
 }
 
+int8_t zero_point_at(const void* words, size_t row, size_t group, size_t groups, int bits, Packing packing) {
+  check_bits(bits);
+  int8_t zero = 0;
+  unpack(static_cast<const char*>(words) + group * sizeof(uint32_t), row, 1, bits, packing, groups, &zero, 1);
+  return zero;
+}
+
 void unpack_zero_points(const void* words, size_t rows, size_t groups, int bits, Packing packing,
                         int8_t* zero_points) {
   check_bits(bits);

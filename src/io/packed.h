@@ -28,6 +28,8 @@ void unpack_row(const void* words, size_t begin, size_t n, int bits, Packing pac
 
 // Zero points are packed along rows: zero_points [rows, groups] <-> words [packed_words(rows, bits), groups].
 void pack_zero_points(const int8_t* zero_points, size_t rows, size_t groups, int bits, uint32_t* words);
+// Of one row and group.
+int8_t zero_point_at(const void* words, size_t row, size_t group, size_t groups, int bits, Packing packing);
 void unpack_zero_points(const void* words, size_t rows, size_t groups, int bits, Packing packing,
                         int8_t* zero_points);
 

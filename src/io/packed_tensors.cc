@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "codecllm/error.h"
+#include "format/plain_float.h"
 #include "io/header_scanner.h"
 
 namespace codecllm {
@@ -69,21 +70,72 @@ void read_weight_shape(const Finder& find, PackedTensors& out) {
 
 int64_t groups_of(const std::vector<int64_t>& scales) { return scales.size() == 2 ? scales[1] : 1; }
 
-}  // namespace
+DType byte_type(const QuantArgs& args) {
+  if (args.type == NumberType::integer) return DType::i8;
+  return args.type == NumberType::floating ? DType::f8_e4m3 : DType::f8_e5m2;
+}
 
-PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& module, const QuantArgs& args,
-                             bool group_order) {
-  const Finder find(checkpoint, module);
-  PackedTensors out;
+bool is_byte_code(DType type) { return type == DType::i8 || type == DType::f8_e4m3 || type == DType::f8_e5m2; }
+
+constexpr std::string_view kWords = ".weight_packed", kBytes = ".weight";
+
+void find_words(const Finder& find, const QuantArgs& args, PackedTensors& out) {
   read_weight_shape(find, out);
   out.codes = &find.need(".weight_packed", DType::i32);
   if (out.codes->shape.size() != 2 || out.codes->shape[0] != out.rows)
     find.fail(*out.codes,
               "shape " + shape_text(out.codes->shape) + ", expected " + std::to_string(out.rows) + " rows");
   out.packing = find.packing(*out.codes, out.columns, args.num_bits, out.codes->shape[1]);
+}
 
+void find_bytes(const Finder& find, const QuantArgs& args, PackedTensors& out) {
+  out.in_words = false;
+  out.codes = &find.need(".weight", byte_type(args));
+  const std::vector<int64_t>& shape = out.codes->shape;
+  if (shape.size() != 2 || shape[0] < 1 || shape[1] < 1)
+    find.fail(*out.codes, "shape " + shape_text(shape) + ", expected [outputs, inputs]");
+  out.rows = shape[0];
+  out.columns = shape[1];
+}
+
+void find_zero_points(const Finder& find, const QuantArgs& args, const std::vector<int64_t>& scales, PackedTensors& out) {
+  const bool per_tensor = args.strategy == Strategy::tensor;
+  if (per_tensor || !out.in_words) {
+    out.zero_points = &find.need(".weight_zero_point", DType::i8);
+    if (!per_tensor || !out.zero_points->shape.empty()) find.expect_shape(*out.zero_points, scales);
+    return;
+  }
+  out.zero_points = &find.need(".weight_zero_point", DType::i32);
+  const int64_t words = out.zero_points->shape.empty() ? 0 : out.zero_points->shape[0];
+  find.expect_shape(*out.zero_points, {words, groups_of(scales)});
+  out.zero_point_packing = find.packing(*out.zero_points, scales[0], args.num_bits, words);
+}
+
+}  // namespace
+
+bool is_stored_quantized(const Checkpoint& checkpoint, const std::string& module) {
+  if (checkpoint.find(module + std::string(kWords)) != nullptr) return true;
+  const TensorInfo* weight = checkpoint.find(module + std::string(kBytes));
+  return weight != nullptr && is_byte_code(weight->dtype);
+}
+
+std::string module_of_codes(const TensorInfo& tensor) {
+  if (tensor.name.ends_with(kWords)) return tensor.name.substr(0, tensor.name.size() - kWords.size());
+  if (tensor.name.ends_with(kBytes) && is_byte_code(tensor.dtype)) return tensor.name.substr(0, tensor.name.size() - kBytes.size());
+  return "";
+}
+
+PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& module, const QuantArgs& args,
+                             bool group_order) {
+  const Finder find(checkpoint, module);
+  PackedTensors out;
+  if (args.type == NumberType::integer && checkpoint.find(module + std::string(kWords)) != nullptr) {
+    find_words(find, args, out);
+  } else {
+    find_bytes(find, args, out);
+  }
   out.scales = &find.need(".weight_scale");
-  if (!is_plain_float(out.scales->dtype)) find.fail(*out.scales, "is not of type F32, BF16 or F16");
+  if (!is_scale_type(out.scales->dtype)) find.fail(*out.scales, "is not of type F32, BF16, F16 or E8M0");
   if (args.strategy == Strategy::group && out.columns % args.group_size != 0)
     find.fail(*out.codes, std::to_string(out.columns) + " columns are not whole groups of " +
                               std::to_string(args.group_size));
@@ -91,15 +143,7 @@ PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& mo
   const bool scalar = args.strategy == Strategy::tensor && out.scales->shape.empty();
   if (!scalar) find.expect_shape(*out.scales, scales);
 
-  if (!args.symmetric && args.strategy == Strategy::tensor) {
-    out.zero_points = &find.need(".weight_zero_point", DType::i8);
-    if (!out.zero_points->shape.empty()) find.expect_shape(*out.zero_points, {1});
-  } else if (!args.symmetric) {
-    out.zero_points = &find.need(".weight_zero_point", DType::i32);
-    const int64_t words = out.zero_points->shape.empty() ? 0 : out.zero_points->shape[0];
-    find.expect_shape(*out.zero_points, {words, groups_of(scales)});
-    out.zero_point_packing = find.packing(*out.zero_points, scales[0], args.num_bits, words);
-  }
+  if (!args.symmetric) find_zero_points(find, args, scales, out);
   if (group_order) {
     out.group_of_column = &find.need(".weight_g_idx", DType::i32);
     find.expect_shape(*out.group_of_column, {out.columns});
@@ -108,11 +152,17 @@ PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& mo
 }
 
 std::vector<TensorDecl> packed_decls(const std::string& module, int64_t rows, int64_t columns,
-                                     const QuantArgs& args, DType scale_dtype) {
+                                     const QuantArgs& args, DType scale_dtype, bool bytes) {
   const auto words = [&](int64_t codes) {
     return static_cast<int64_t>(packed_words(static_cast<size_t>(codes), args.num_bits));
   };
   const std::vector<int64_t> scales = scale_shape(args, rows, columns);
+  if (bytes) {
+    std::vector<TensorDecl> decls = {{module + ".weight", byte_type(args), {rows, columns}},
+                                     {module + ".weight_scale", scale_dtype, scales}};
+    if (!args.symmetric) decls.push_back({module + ".weight_zero_point", DType::i8, scales});
+    return decls;
+  }
   std::vector<TensorDecl> decls = {{module + ".weight_packed", DType::i32, {rows, words(columns)}},
                                    {module + ".weight_scale", scale_dtype, scales}};
   if (!args.symmetric && args.strategy == Strategy::tensor)

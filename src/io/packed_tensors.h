@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tensors of one linear module whose weights are stored pack-quantized.
+// The tensors of one linear module whose weights are quantized: pack-quantized (integers in words), or one byte a code
+// (int-quantized, float-quantized, naive-quantized).
 #pragma once
 
 #include <cstdint>
@@ -14,22 +15,29 @@
 namespace codecllm {
 
 struct PackedTensors {
-  int64_t rows = 0, columns = 0;       // weight_shape: outputs, inputs
-  const TensorInfo* codes = nullptr;   // weight_packed: I32 [rows, packed_words(columns)]
-  const TensorInfo* scales = nullptr;  // weight_scale: plain floats [scale_shape()], or [] for one per tensor
-  // weight_zero_point, asymmetric only: I32 [packed_words(rows), groups]; I8 [1] for one per tensor
+  int64_t rows = 0, columns = 0;       // outputs, inputs
+  bool in_words = true;                // weight_packed, with weight_shape; false: weight
+  const TensorInfo* codes = nullptr;   // I32 [rows, packed_words(columns)], or I8, F8_E4M3, F8_E5M2 [rows, columns]
+  const TensorInfo* scales = nullptr;  // weight_scale: a scale type, [scale_shape()], or [] for one per tensor
+  // weight_zero_point, asymmetric only: I32 [packed_words(rows), groups]; I8 where codes are bytes or it is one per tensor
   const TensorInfo* zero_points = nullptr;
   const TensorInfo* group_of_column = nullptr;  // weight_g_idx, activation order only: I32 [columns]
   Packing packing = Packing::dense, zero_point_packing = Packing::dense;
 };
+
+// Whether the module's weight is stored as codes, by its tensors' names and types alone.
+bool is_stored_quantized(const Checkpoint& checkpoint, const std::string& module);
+// The module whose codes this tensor holds; "" where it holds none.
+std::string module_of_codes(const TensorInfo& tensor);
 
 // Finds and checks them: types, shapes, and sizes that agree with each other and with `args`. Throws
 // Error(bad_input) that names the tensor.
 PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& module, const QuantArgs& args,
                              bool group_order = false);
 
-// What to declare for writing such a module, in the order above (weight_shape last).
+// What to declare for writing such a module, in the order above (weight_shape last): words, or with `bytes` one byte a
+// code, as floats always have.
 std::vector<TensorDecl> packed_decls(const std::string& module, int64_t rows, int64_t columns,
-                                     const QuantArgs& args, DType scale_dtype);
+                                     const QuantArgs& args, DType scale_dtype, bool bytes = false);
 
 }  // namespace codecllm

@@ -11,6 +11,14 @@ namespace codecllm {
 
 namespace {
 
+struct ScaleName {
+  const char* name;
+  DType type;
+};
+constexpr ScaleName kScaleNames[] = {{"torch.float8_e8m0fnu", DType::f8_e8m0}, {"torch.uint8", DType::f8_e8m0},
+                                     {"torch.float32", DType::f32}, {"torch.bfloat16", DType::bf16},
+                                     {"torch.float16", DType::f16}};
+
 // Reads the fields of one QuantArgs; keeps what every message needs.
 class ArgsReader {
  public:
@@ -47,13 +55,15 @@ class ArgsReader {
     args.num_bits = json_or<int>(json_, "num_bits", 8, file_);
     args.symmetric = json_or<bool>(json_, "symmetric", true, file_);
     const std::string type = text("type", "int");
-    if (type != "int" && type != "float") bad("has type '" + shown(type) + "', expected int or float");
-    args.type = type == "int" ? NumberType::integer : NumberType::floating;
+    if (type != "int" && type != "float" && type != "float_e5m2")
+      bad("has type '" + shown(type) + "', expected int or float");
+    args.type = type == "int"     ? NumberType::integer
+                : type == "float" ? NumberType::floating
+                                  : NumberType::float_e5m2;
     const bool fits = type == "int" ? args.num_bits >= 1 && args.num_bits <= 8 : args.num_bits == 8;
     if (!fits) unsupported(type + " numbers of " + std::to_string(args.num_bits) + " bits");
-    if (const std::string scale = text("scale_dtype", "");
-        scale == "torch.uint8" || scale == "torch.float8_e8m0fnu")
-      unsupported("power-of-two scales");
+    for (const ScaleName& scale : kScaleNames)
+      if (text("scale_dtype", "") == scale.name) args.scale_dtype = scale.type;
   }
 
   void read_dynamic(QuantArgs& args) const {
@@ -129,13 +139,16 @@ StoredQuantArgs read_quant_args(const Json& json, const std::string& where, cons
 OrderedJson write_quant_args(const QuantArgs& args) {
   OrderedJson json;
   json["num_bits"] = args.num_bits;
-  json["type"] = args.type == NumberType::integer ? "int" : "float";
+  json["type"] = args.type == NumberType::integer ? "int" : args.type == NumberType::floating ? "float" : "float_e5m2";
   json["symmetric"] = args.symmetric;
   json["group_size"] = args.strategy == Strategy::group ? OrderedJson(args.group_size) : OrderedJson();
   json["strategy"] = strategy_name(args.strategy);
   json["block_structure"] = args.strategy == Strategy::block ? OrderedJson(args.block) : OrderedJson();
   json["dynamic"] = args.dynamic;
   json["actorder"] = nullptr;
+  if (args.scale_dtype)
+    for (const ScaleName& scale : kScaleNames)
+      if (scale.type == *args.scale_dtype && !json.contains("scale_dtype")) json["scale_dtype"] = scale.name;
   json["observer"] = args.dynamic ? OrderedJson() : OrderedJson("minmax");
   json["observer_kwargs"] = OrderedJson::object();
   return json;

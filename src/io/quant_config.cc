@@ -13,7 +13,7 @@ namespace codecllm {
 namespace {
 
 constexpr std::array kFormats = {"dense", "int-quantized", "float-quantized", "naive-quantized",
-                                 "pack-quantized"};
+                                 "pack-quantized", "mxfp8-quantized"};
 
 [[noreturn]] void refuse(ErrorCode code, const std::string& what, const std::string& file) {
   throw Error(code, "quantization_config", what, {.file = file});
@@ -41,13 +41,6 @@ std::vector<std::string> texts(const Json& json, const char* key, const std::str
 bool present(const Json& json, const char* key) {
   const auto it = json.find(key);
   return it != json.end() && !it->is_null() && !(it->is_object() && it->empty());
-}
-
-std::string preset_name(const QuantScheme& scheme) {
-  for (const QuantScheme& preset : scheme_presets())
-    if (preset.weights && preset.weights == scheme.weights && preset.activations == scheme.activations)
-      return preset.name;
-  return "custom";
 }
 
 }  // namespace
@@ -118,7 +111,7 @@ void QuantConfig::read_group(const std::string& name, const Json& json, const st
   if (present(json, "input_activations"))
     group.scheme.activations =
         read_quant_args(json["input_activations"], where + " input_activations", file).args;
-  group.scheme.name = group.scheme.weights ? preset_name(group.scheme) : "bf16";
+  group.scheme.name = group.scheme.weights ? scheme_name(group.scheme) : "bf16";
   group.format = json_or<std::string>(json, "format", format, file);
   check_format(group.format, file);
   for (const std::string& target : group.targets)

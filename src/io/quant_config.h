@@ -62,6 +62,9 @@ class QuantConfig {
 // The value for `quantization_config`.
 OrderedJson make_quant_config(const std::vector<QuantGroup>& groups, const std::vector<std::string>& ignore);
 
+// Whether its codes are stored a byte each, as `weight`; else in words, as `weight_packed`.
+bool stores_bytes(const QuantScheme& scheme);
+
 // Who will not load a checkpoint with this scheme, and why; nothing where compressed-tensors and vLLM do.
 std::optional<std::string> refused_by(const QuantScheme& scheme);
 

@@ -14,7 +14,8 @@ constexpr const char* kCompressedTensorsVersion = "0.11.0";
 std::string format_of(const QuantScheme& scheme) {
   if (!scheme.weights) return "dense";
   const bool integer = scheme.weights->type == NumberType::integer;
-  if (!integer) return scheme.activations ? "float-quantized" : "naive-quantized";
+  // naive-quantized, which compressed-tensors chooses for weight-only floats, has the same tensors and fewer readers.
+  if (!integer) return "float-quantized";
   const bool integer_inputs = scheme.activations && scheme.activations->type == NumberType::integer;
   return integer_inputs ? "int-quantized" : "pack-quantized";
 }
@@ -46,6 +47,7 @@ std::optional<std::string> refused_integer(const QuantArgs& weights, const Quant
 
 std::optional<std::string> refused_float(const QuantArgs& weights, const std::optional<QuantArgs>& inputs) {
   const std::string who = "vLLM loads 8-bit float weights ";
+  if (weights.type == NumberType::float_e5m2) return "vLLM and transformers load 8-bit floats of type E4M3, not of E5M2";
   const bool plain = weights.strategy == Strategy::tensor || weights.strategy == Strategy::channel;
   const bool block = weights.strategy == Strategy::block && weights.block == std::array<int, 2>{128, 128};
   if (weights.num_bits != 8)
@@ -64,9 +66,14 @@ std::optional<std::string> refused_float(const QuantArgs& weights, const std::op
 
 }  // namespace
 
+bool stores_bytes(const QuantScheme& scheme) {
+  const std::string format = format_of(scheme);
+  return format != "pack-quantized" && format != "dense";
+}
+
 std::optional<std::string> refused_by(const QuantScheme& scheme) {
   if (!scheme.weights) return std::nullopt;
-  if (scheme.weights->type == NumberType::floating) return refused_float(*scheme.weights, scheme.activations);
+  if (scheme.weights->type != NumberType::integer) return refused_float(*scheme.weights, scheme.activations);
   if (scheme.activations) return refused_integer(*scheme.weights, *scheme.activations);
   return refused_packed(*scheme.weights);
 }

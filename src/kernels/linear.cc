@@ -3,22 +3,11 @@
 
 #include <algorithm>
 
+#include "kernels/linear_float8.h"
+
 namespace codecllm {
 
 namespace {
-
-// The one scale of all rows, 0 when every row is (nearly) zero. A row that is not finite has no say: it will be NaN.
-float common_scale(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x,
-                   int64_t x_stride, int64_t rows, int64_t columns) {
-  pool.parallel_for(static_cast<size_t>(rows), 8, [&](size_t begin, size_t end, int) {
-    for (auto m = static_cast<int64_t>(begin); m < static_cast<int64_t>(end); ++m)
-      scratch.scales[m] = kernels.largest_of(x + m * x_stride, columns);
-  });
-  float largest = 0;
-  for (int64_t m = 0; m < rows; ++m)
-    if (scratch.scales[m] > largest) largest = scratch.scales[m];
-  return largest >= kSmallestActivation ? largest / kByteLimit : 0.0f;
-}
 
 IntActivations quantize(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x,
                         int64_t x_stride, int64_t rows, const MatrixView& w) {
@@ -29,7 +18,7 @@ IntActivations quantize(ThreadPool& pool, const KernelTable& kernels, LinearScra
   scratch.sums.resize(std::max(scratch.sums.size(), static_cast<size_t>(rows * groups * halves)));
   const IntActivations out = {rows, halves, row_bytes, scratch.codes.data(), scratch.scales.data(), scratch.sums.data()};
   const float given = w.activation.mode == ActivationMode::a8_fixed    ? w.activation.scale
-                      : w.activation.mode == ActivationMode::a8_tensor ? common_scale(pool, kernels, scratch, x, x_stride, rows, w.columns)
+                      : w.activation.mode == ActivationMode::a8_tensor ? common_scale(pool, kernels, scratch, x, x_stride, rows, w.columns, kByteLimit)
                                                                        : 0.0f;
   const int64_t most = kernels.tile_rows(halves), unit = out.unit_bytes();
   pool.parallel_for(static_cast<size_t>(tile_count(rows, most)), 1, [&](size_t begin, size_t end, int) {
@@ -44,6 +33,12 @@ IntActivations quantize(ThreadPool& pool, const KernelTable& kernels, LinearScra
     }
   });
   return out;
+}
+
+// Inputs are rounded once for weights that take them alike.
+bool same_inputs(const MatrixView* last, const MatrixView& w) {
+  return last != nullptr && last->element == w.element && last->group == w.group && last->order == w.order &&
+         last->activation == w.activation;
 }
 
 // Inputs in the order in which the weight holds its columns.
@@ -73,11 +68,15 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
             int64_t rows, std::span<const LinearOut> outs) {
   if (rows == 0) return;
   IntActivations codes = {};
-  const MatrixView* quantized_for = nullptr;  // once for weights with the same groups, order and activations
+  ScaledActivations scaled = {};
+  const MatrixView *quantized_for = nullptr, *scaled_for = nullptr;  // whose inputs these are
   for (const LinearOut& out : outs) {
     const MatrixView& w = *out.weight;
-    if (is_integer(w.element) && (quantized_for == nullptr || quantized_for->group != w.group ||
-                                  quantized_for->order != w.order || !(quantized_for->activation == w.activation))) {
+    if (is_float8(w.element) && !same_inputs(scaled_for, w)) {
+      scaled = float8_inputs(pool, kernels, scratch, x, x_stride, rows, w);
+      scaled_for = &w;
+    }
+    if (is_integer(w.element) && !same_inputs(quantized_for, w)) {
       const float* inputs = w.order == nullptr ? x : reorder(pool, scratch, x, x_stride, rows, w);
       const int64_t stride = w.order == nullptr ? x_stride : round_up(w.columns, kColumnPadding);
       codes = quantize(pool, kernels, scratch, inputs, stride, rows, w);
@@ -88,6 +87,8 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
                         const auto first = static_cast<int64_t>(begin), last = static_cast<int64_t>(end);
                         if (is_integer(w.element)) {
                           kernels.matmul_int(w, codes, out.y, out.y_stride, first, last);
+                        } else if (is_float8(w.element)) {
+                          kernels.matmul_float8(w, scaled, out.y, out.y_stride, first, last);
                         } else {
                           kernels.matmul_float(w, x, x_stride, rows, out.y, out.y_stride, first, last);
                         }

@@ -16,6 +16,7 @@ struct LinearScratch {
   std::vector<uint8_t> codes;  // as IntActivations
   std::vector<float> scales;   // [rows]
   std::vector<int32_t> sums;   // [rows, groups, halves]
+  std::vector<float> rounded, group_scales;  // [rows, padded columns], [rows, groups]: inputs as 8-bit floats
 };
 
 struct LinearOut {

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include "codecllm/error.h"
+#include "format/float8.h"
 #include "format/plain_float.h"
 
 namespace codecllm {
@@ -15,13 +17,13 @@ Matrix::Matrix(Element element, int64_t rows, int64_t columns, int64_t group, Sc
   if (is_integer(element) && columns > kMaxIntColumns)
     throw Error(ErrorCode::unsupported, "matrix",
                 "rows of " + std::to_string(columns) + " integer weights; at most " + std::to_string(kMaxIntColumns));
-  if (is_integer(element) && group != columns && (group <= 0 || group % 32 != 0))
+  if (is_scaled(element) && group != columns && (group <= 0 || group % 32 != 0))
     throw Error(ErrorCode::unsupported, "matrix", "groups of " + std::to_string(group) + "; a multiple of 32 expected");
   view_ = {.element = element, .scale_type = scale_type, .rows = rows, .columns = columns, .group = group,
            .data = nullptr, .scales = nullptr};
   data_ = Buffer(static_cast<size_t>(view_.panels() * view_.panel_bytes()));
   view_.data = data_.as<uint8_t>().data();
-  if (!is_integer(element)) return;
+  if (!is_scaled(element)) return;
   const int64_t scale_bytes = scale_type == ScaleType::f32 ? 4 : 2;
   scales_ = Buffer(static_cast<size_t>(view_.panels() * view_.groups() * kPanelRows * scale_bytes));
   view_.scales = scales_.data();
@@ -52,7 +54,21 @@ void Matrix::set_panel(int64_t panel, FloatRows rows, DType type) {
   }
 }
 
+// Byte of column k, row `lane`, in its line of 8-bit floats.
+static int64_t float8_byte(int64_t k, int64_t lane) { return k % 4 / 2 * 32 + lane * 2 + k % 2; }
+
+void Matrix::set_float8_panel(int64_t panel, CodeRows rows) {
+  for (size_t lane = 0; lane < rows.size(); ++lane)
+    for (int64_t k = 0; k < view_.columns; ++k) {
+      const auto code = static_cast<uint8_t>(rows[lane][k]);
+      line(panel, k / 4)[float8_byte(k, static_cast<int64_t>(lane))] = code;
+      if (view_.element == Element::e4m3 && (code & 0x7F) == 0x7F)
+        set_scale(panel * kPanelRows + static_cast<int64_t>(lane), k / view_.group, std::numeric_limits<float>::quiet_NaN());
+    }
+}
+
 void Matrix::set_panel(int64_t panel, CodeRows rows) {
+  if (is_float8(view_.element)) return set_float8_panel(panel, rows);
   const int offset = traits(view_.element).offset;
   for (size_t lane = 0; lane < rows.size(); ++lane) {
     const int8_t* codes = rows[lane];
@@ -104,7 +120,9 @@ void Matrix::set_activation(const ActivationScheme& scheme) {
   if (scheme.mode == ActivationMode::a8_fixed && !(scheme.scale >= kSmallestActivation && scheme.scale < INFINITY))
     throw Error(ErrorCode::bad_input, "matrix",
                 "activation scale " + std::to_string(scheme.scale) + ", expected a positive finite number");
-  if (is_integer(view_.element)) view_.activation = scheme;
+  if (scheme.mode == ActivationMode::a8_group && is_integer(view_.element))
+    throw Error(ErrorCode::unsupported, "matrix", "INT8 activations in groups are not in this version; use one scale per token");
+  if (is_scaled(view_.element)) view_.activation = scheme;
 }
 
 Element element_of(DType type) {
@@ -114,6 +132,16 @@ Element element_of(DType type) {
     case DType::bf16: return Element::bf16;
     default: throw Error(ErrorCode::unsupported, "matrix", std::string(dtype_name(type)) + " is no plain weight type");
   }
+}
+
+Element element_of(const QuantArgs& args) {
+  if (args.type == NumberType::integer) return args.num_bits <= 4 ? Element::u4 : Element::u8;
+  return args.type == NumberType::floating ? Element::e4m3 : Element::e5m2;
+}
+
+ScaleType scale_type_of(DType type) {
+  if (type == DType::f32) return ScaleType::f32;
+  return type == DType::f16 ? ScaleType::f16 : ScaleType::bf16;
 }
 
 static float scale_of(const MatrixView& w, int64_t row, int64_t group) {
@@ -137,6 +165,10 @@ void read_row(const MatrixView& w, int64_t row, float* out) {
       case Element::f32: out[k] = reinterpret_cast<const float*>(line)[lane]; break;
       case Element::bf16: out[k] = bf16_to_f32(halves[lane * 2 + k % 2]); break;
       case Element::f16: out[k] = f16_to_f32(halves[k % 2 * kPanelRows + lane]); break;
+      case Element::e4m3:
+      case Element::e5m2:
+        out[k] = scale_of(w, row, k / w.group) * float8_to_f32(line[float8_byte(k, lane)], w.element == Element::e4m3 ? kE4m3 : kE5m2);
+        break;
       case Element::u8:
       case Element::u4: {
         const int byte = line[lane * 4 + k % 4];

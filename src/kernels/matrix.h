@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/memory.h"
-#include "format/dtype.h"
+#include "format/scheme.h"
 #include "kernels/views.h"
 
 namespace codecllm {
@@ -15,8 +15,8 @@ namespace codecllm {
 class Matrix {
  public:
   Matrix() = default;
-  // Zeroed. group: columns that share a scale, a multiple of 32 below `columns` or `columns` itself; ignored for floating
-  // point. Throws Error(unsupported) for integer rows longer than kMaxIntColumns.
+  // Zeroed. group: columns that share a scale, a multiple of 32 below `columns` or `columns` itself; ignored for plain
+  // floats. Throws Error(unsupported) for integer rows longer than kMaxIntColumns.
   Matrix(Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type);
 
   const MatrixView& view() const { return view_; }
@@ -27,7 +27,9 @@ class Matrix {
   // Sixteen rows (fewer in the last panel) as the source stores them. Panels may be written from several threads.
   using FloatRows = std::span<const void* const>;  // each [columns] of `type`, f32, bf16 or f16; converted if need be
   void set_panel(int64_t panel, FloatRows rows, DType type);
-  using CodeRows = std::span<const int8_t* const>;  // each [columns], signed codes that fit the element
+  // Each [columns], signed codes that fit the element, or the bits of 8-bit floats. E4M3's NaN, which the kernels do not
+  // know, makes the scale of its group NaN, so scales are set before.
+  using CodeRows = std::span<const int8_t* const>;
   void set_panel(int64_t panel, CodeRows rows);
   void set_scale(int64_t row, int64_t group, float scale);  // rounded to scale_type
 
@@ -40,10 +42,12 @@ class Matrix {
   // rows stay in the order of the inputs.
   void set_order(std::vector<int32_t> order);
 
-  // Throws Error(bad_input) for a8_fixed with a scale that is not positive and finite. No effect on floating point.
+  // Throws Error(bad_input) for a8_fixed with a scale that is not positive and finite, Error(unsupported) for integers in
+  // groups. No effect on plain floats.
   void set_activation(const ActivationScheme& scheme);
 
  private:
+  void set_float8_panel(int64_t panel, CodeRows rows);
   uint8_t* line(int64_t panel, int64_t index);
 
   MatrixView view_ = {};
@@ -53,8 +57,11 @@ class Matrix {
   std::vector<int32_t> order_;
 };
 
-// The element that holds this file type unchanged.
+// The element that holds this file type unchanged, or the codes of a scheme.
 Element element_of(DType type);
+Element element_of(const QuantArgs& args);
+// The type that holds scales of a file's type exactly (powers of two are BF16).
+ScaleType scale_type_of(DType type);
 
 // One row as float, dequantized; out [columns].
 void read_row(const MatrixView& w, int64_t row, float* out);

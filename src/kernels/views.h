@@ -7,6 +7,8 @@
 //   f32   1 column   float    [16 rows]
 //   f16   2 columns  uint16   [2 columns][16 rows]
 //   bf16  2 columns  uint16   [16 rows][2 columns]
+//   e4m3, e5m2
+//         4 columns  uint8    [2 pairs][16 rows][2 columns]
 //   u8    4 columns  uint8    [16 rows][4 columns]            code + 128
 //   u4    8 columns  uint8    [16 rows][4 bytes]              code + 8; byte j: low nibble column j, high nibble column j + 4
 // Rows and columns beyond the matrix are zero (for integers: any code; their scale or their activation is zero).
@@ -45,13 +47,17 @@ constexpr ElementTraits kElementTraits[] = {
 
 CODECLLM_INLINE constexpr const ElementTraits& traits(Element element) { return kElementTraits[static_cast<int>(element)]; }
 CODECLLM_INLINE constexpr bool is_integer(Element element) { return traits(element).offset != 0; }
+// Codes that a scale belongs to.
+CODECLLM_INLINE constexpr bool is_scaled(Element element) { return traits(element).bits <= 8; }
+CODECLLM_INLINE constexpr bool is_float8(Element element) { return is_scaled(element) && !is_integer(element); }
 CODECLLM_INLINE constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 enum class ScaleType : uint8_t { f32, bf16, f16 };
 
-// How a product with integer weights takes its activations: as 16-bit integers, or rounded to INT8 with one scale per
-// row (token), one for all rows of a call, or one that is given.
-enum class ActivationMode : uint8_t { a16, a8_token, a8_tensor, a8_fixed };
+// How a product takes its activations: as 16-bit integers (integer weights) or as they are (8-bit floats), or rounded to
+// 8 bits of the weight's kind with one scale per row (token), one for all rows of a call, one that is given, or, floats
+// only, one per row and group of the weight.
+enum class ActivationMode : uint8_t { a16, a8_token, a8_tensor, a8_fixed, a8_group };
 
 struct ActivationScheme {
   ActivationMode mode = ActivationMode::a16;
@@ -64,14 +70,14 @@ struct MatrixView {
   Element element;
   ScaleType scale_type;
   int64_t rows, columns;
-  int64_t group;         // columns that share a scale; = columns for one scale per row; unused for floating point
+  int64_t group;         // columns that share a scale; = columns for one scale per row; unused for plain floats
   const uint8_t* data;   // [panels][lines][64 bytes]
-  const void* scales;    // [panels][groups][16 rows], null for floating point
+  const void* scales;    // [panels][groups][16 rows], null for plain floats
   // Integers: the unsigned code that stands for 0, [panels][groups][16 rows]; null: the element's offset everywhere.
   const uint8_t* zeros = nullptr;
   // Column k of the data is input order[k], so that columns of a group stand together; null: in their own order.
   const int32_t* order = nullptr;  // [columns]
-  ActivationScheme activation = {};  // integers only
+  ActivationScheme activation = {};  // integers and 8-bit floats
 
   CODECLLM_INLINE int64_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
   CODECLLM_INLINE int64_t groups() const { return (columns + group - 1) / group; }
@@ -105,6 +111,15 @@ CODECLLM_INLINE constexpr RowTile tile_at(int64_t rows, int64_t most, int64_t in
   const int64_t tiles = tile_count(rows, most), base = rows / tiles, larger = rows % tiles;
   return {index * base + (index < larger ? index : larger), base + (index < larger ? 1 : 0)};
 }
+
+// Activation rows for products with 8-bit floats: plain (scales null), or values of an 8-bit float type with a scale for
+// each group of columns.
+struct ScaledActivations {
+  const float* x;          // [rows, stride], zero behind the last column up to round_up(columns, kColumnPadding)
+  int64_t rows, stride;
+  const float* scales;     // [rows, groups]
+  int64_t groups;          // 1, or the weight's
+};
 
 // Largest row length of integer products: 255 * 128 * 65536 stays below 2^31.
 constexpr int64_t kMaxIntColumns = 65536;

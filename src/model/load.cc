@@ -81,7 +81,7 @@ class Loader {
   Matrix load_matrix(const std::string& module, int64_t rows, int64_t columns) {
     const QuantGroup* group = config_.group_for(module);
     // A name may match and yet be stored plain, as a tied lm_head or a layer that was left out by hand.
-    if (group == nullptr || checkpoint_.find(module + ".weight_packed") == nullptr)
+    if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint_, module))
       return load_plain(module, rows, columns);
     ++scheme_count_[group->scheme.name];
     return load_packed(module, rows, columns, *group);
@@ -129,27 +129,51 @@ class Loader {
       throw Error(ErrorCode::bad_input, "load",
                   "shape " + shape_text({packed.rows, packed.columns}) + ", expected " + shape_text({rows, columns}) +
                       " by config.json", place);
-    if (packed.zero_points != nullptr || packed.group_of_column != nullptr || args.type != NumberType::integer ||
-        args.strategy == Strategy::block)
-      throw Error(ErrorCode::unsupported, "load", "zero points, activation order and blocks are not in this version",
-                  place);
     const PackedReader reader(packed, args);
-    const ScaleType scale_type = reader.scale_type() == DType::f32    ? ScaleType::f32
-                                 : reader.scale_type() == DType::bf16 ? ScaleType::bf16
-                                                                      : ScaleType::f16;
-    Matrix matrix(args.num_bits <= 4 ? Element::u4 : Element::u8, rows, columns, reader.group(), scale_type);
+    Matrix matrix(element_of(args), rows, columns, reader.group(), scale_type_of(reader.scale_type()));
+    if (packed.zero_points != nullptr) matrix.add_zeros();
+    if (std::vector<int32_t> order = reader.column_order(); !order.empty()) matrix.set_order(std::move(order));
+    if (group.scheme.activations) matrix.set_activation(activation_scheme(module, *group.scheme.activations, args));
     for_panels(matrix, [&](int64_t panel, int64_t first, int64_t count) {
       std::vector<int8_t> codes(static_cast<size_t>(count * columns));
       const int8_t* source[kPanelRows];
       for (int64_t i = 0; i < count; ++i) {
         source[i] = codes.data() + i * columns;
         reader.codes(first + i, codes.data() + i * columns);
-        for (int64_t g = 0; g < reader.groups(); ++g) matrix.set_scale(first + i, g, reader.scale(first + i, g));
+        for (int64_t g = 0; g < reader.groups(); ++g) {
+          const Grid grid = reader.grid(first + i, g);
+          matrix.set_scale(first + i, g, grid.scale);
+          if (packed.zero_points != nullptr) matrix.set_zero(first + i, g, grid.zero);
+        }
       }
       matrix.set_panel(panel, Matrix::CodeRows(source, static_cast<size_t>(count)));
     });
     checkpoint_.release(*packed.codes);
     return matrix;
+  }
+
+  // What the kernels make of a checkpoint's scheme of inputs.
+  ActivationScheme activation_scheme(const std::string& module, const QuantArgs& inputs, const QuantArgs& weights) const {
+    const auto refuse = [&](const std::string& what) {
+      throw Error(ErrorCode::unsupported, "load", what + ", which is not in this version",
+                  {.file = checkpoint_.config_path(), .tensor = module});
+    };
+    if (inputs.num_bits != 8 || inputs.type != weights.type) refuse("activations that are not 8 bits of the weights' kind");
+    if (!inputs.symmetric) refuse("asymmetric activations");
+    if (!inputs.dynamic) {
+      if (inputs.strategy != Strategy::tensor) refuse("static activations with more than one scale");
+      const TensorInfo& scale = checkpoint_.need(module + ".input_scale");
+      if (scale.elements() != 1 || !is_plain_float(scale.dtype)) refuse("an input_scale that is not one F32, BF16 or F16");
+      return {ActivationMode::a8_fixed, load_float(scale.data.data(), 0, scale.dtype)};
+    }
+    switch (inputs.strategy) {
+      case Strategy::token: return {ActivationMode::a8_token};
+      case Strategy::tensor: return {ActivationMode::a8_tensor};
+      default: break;
+    }
+    const bool alike = weights.strategy == Strategy::block && weights.block[1] == inputs.group_size;
+    if (!alike) refuse("activations in groups that are not those of the weights");
+    return {ActivationMode::a8_group};
   }
 
   // body(panel, first row, rows)

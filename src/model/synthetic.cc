@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/rng.h"
-#include "format/affine.h"
+#include "format/grid.h"
 
 namespace codecllm {
 
@@ -87,11 +87,13 @@ class Maker {
     const uint64_t seed = seed_ += 0x1000003;
     const float size = 1.0f / std::sqrt(static_cast<float>(columns));
     const bool quantized = fitted.weights.has_value();
-    const int64_t group = quantized && fitted.weights->strategy == Strategy::group ? fitted.weights->group_size : columns;
-    const Element element = !quantized                       ? element_of(fitted.plain)
-                            : fitted.weights->num_bits <= 4 ? Element::u4
-                                                            : Element::u8;
+    const int64_t group = !quantized                                    ? columns
+                          : fitted.weights->strategy == Strategy::group ? fitted.weights->group_size
+                          : fitted.weights->strategy == Strategy::block ? std::min<int64_t>(fitted.weights->block[1], columns)
+                                                                        : columns;
+    const Element element = quantized ? element_of(*fitted.weights) : element_of(fitted.plain);
     Matrix out(element, rows, columns, group, ScaleType::bf16);
+    if (fitted.activations) out.set_activation({activation_mode(*fitted.activations)});
     pool_.parallel_for(static_cast<size_t>(out.view().panels()), 4, [&](size_t begin, size_t end, int) {
       std::vector<float> panel(static_cast<size_t>(kPanelRows * columns));
       for (auto p = static_cast<int64_t>(begin); p < static_cast<int64_t>(end); ++p) {
@@ -108,6 +110,12 @@ class Maker {
     return out;
   }
 
+  // No input is seen beforehand, so what a checkpoint has a given scale for is found at run time.
+  static ActivationMode activation_mode(const QuantArgs& inputs) {
+    if (inputs.strategy == Strategy::token) return ActivationMode::a8_token;
+    return inputs.strategy == Strategy::group ? ActivationMode::a8_group : ActivationMode::a8_tensor;
+  }
+
   static int64_t rows_of(const Matrix& matrix, int64_t panel) {
     return std::min(kPanelRows, matrix.rows() - panel * kPanelRows);
   }
@@ -121,9 +129,9 @@ class Maker {
       for (int64_t k = 0, g = 0; k < columns; k += group, ++g) {
         const std::span<const float> part(panel.data() + i * columns + k, static_cast<size_t>(std::min(group, columns - k)));
         const float amax = args.strategy == Strategy::tensor ? values_.largest() * size : finite_amax(part);
-        const float scale = symmetric_scale(amax, args.num_bits, ScaleRule::restricted, DType::bf16);
-        quantize(part, scale, args.num_bits, ScaleRule::restricted, codes.data() + i * columns + k);
-        out.set_scale(p * kPanelRows + i, g, scale);
+        const Grid grid = fit_grid({-amax, amax}, args, ScaleRule::restricted, DType::bf16);
+        encode(part, grid, args, ScaleRule::restricted, codes.data() + i * columns + k);
+        out.set_scale(p * kPanelRows + i, g, grid.scale);
       }
     }
     out.set_panel(p, Matrix::CodeRows(source, static_cast<size_t>(rows)));

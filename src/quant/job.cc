@@ -70,8 +70,11 @@ class Planner {
   void add_tensor(const TensorInfo& tensor, std::vector<TensorDecl>& decls) {
     if (const auto it = quantized_.find(tensor.name); it != quantized_.end()) {
       const LinearSpec& linear = it->second.linear;
-      job_.tensors.push_back({TensorJob::Kind::quantize, &tensor, linear.name, it->second.args, tensor.dtype});
-      for (TensorDecl& decl : packed_decls(linear.name, linear.rows, linear.columns, it->second.args, tensor.dtype))
+      const QuantArgs& args = it->second.args;
+      const DType scales = args.scale_dtype.value_or(tensor.dtype);
+      const bool bytes = stores_bytes({.weights = args, .activations = options_.scheme.activations});
+      job_.tensors.push_back({TensorJob::Kind::quantize, &tensor, linear.name, args, scales, bytes});
+      for (TensorDecl& decl : packed_decls(linear.name, linear.rows, linear.columns, args, scales, bytes))
         decls.push_back(std::move(decl));
       return;
     }

@@ -27,6 +27,7 @@ struct TensorJob {
   std::string module;  // quantize: the name without ".weight"
   QuantArgs args;      // quantize: fitted to the row length
   DType dtype;         // convert: the new type; quantize: the scales' type
+  bool bytes = false;  // quantize: codes as `weight`, a byte each; false: `weight_packed`
 };
 
 struct QuantizeJob {

@@ -112,16 +112,20 @@ class Worker {
   }
 
   void quantize_tensor(const TensorJob& tensor) {
-    const std::string packed = tensor.module + ".weight_packed", scale = tensor.module + ".weight_scale";
-    uint64_t code_offset = 0, scale_offset = 0;
+    const std::string codes = tensor.module + (tensor.bytes ? ".weight" : ".weight_packed");
+    const std::string scale = tensor.module + ".weight_scale", zero = tensor.module + ".weight_zero_point";
+    uint64_t code_offset = 0, scale_offset = 0, zero_offset = 0;
     round_to_nearest(context_, tensor, options_.scale_rule, checkpoint_.file_of(*tensor.source), {},
                      [&](const QuantizedRows& rows) {
-                       output_.write(packed, code_offset, rows.words);
+                       output_.write(codes, code_offset, rows.codes);
                        output_.write(scale, scale_offset, rows.scales);
-                       code_offset += rows.words.size();
+                       if (!rows.zero_points.empty()) output_.write(zero, zero_offset, rows.zero_points);
+                       code_offset += rows.codes.size();
                        scale_offset += rows.scales.size();
+                       zero_offset += rows.zero_points.size();
                        advance(*tensor.source, rows.source);
                      });
+    if (tensor.bytes) return;
     const int64_t shape[2] = {tensor.source->shape[0], tensor.source->shape[1]};
     output_.write(tensor.module + ".weight_shape", 0, std::as_bytes(std::span(shape)));
   }

@@ -14,14 +14,17 @@ namespace codecllm {
 // Some rows of a quantized weight, in order.
 struct QuantizedRows {
   std::span<const std::byte> source;  // what they were made from
-  std::span<const std::byte> words;   // packed codes [rows, words]
-  std::span<const std::byte> scales;  // [rows, groups] in the scales' type; one scale per tensor: only with the first rows
+  std::span<const std::byte> codes;   // packed [rows, words], or a byte each [rows, columns]
+  // Of these rows, in the scales' type (scale_shape()); one scale per tensor: only with the first rows.
+  std::span<const std::byte> scales;
+  std::span<const std::byte> zero_points;  // asymmetric only: of these rows, as weight_zero_point is stored
 };
 
 // What an algorithm chose for a layer in place of what the source and the scale rule give.
 struct LayerValues {
   std::span<const float> weights = {};  // [rows, columns]; empty: the source's
-  std::span<const float> scales = {};   // [rows, groups], as they will be stored; empty: by the rule
+  std::span<const float> scales = {};   // [scale_shape()], as they will be stored; empty: by the rule
+  std::span<const int8_t> zeros = {};   // beside scales, asymmetric only: the codes of 0
 };
 
 // Quantizes a [rows, columns] weight a few megabytes at a time, whatever its size. Throws Error(bad_input) naming the

@@ -13,8 +13,6 @@ namespace codecllm {
 
 namespace {
 
-constexpr std::string_view kPackedSuffix = ".weight_packed";
-
 constexpr size_t kSlabBytes = size_t{16} << 20;
 
 // Index of the first value that is not finite, or -1.
@@ -60,7 +58,7 @@ class Verifier {
     for (const TensorInfo* tensor : checkpoint_.tensors()) {
       if (progress && !progress(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(1, result_.bytes)), "verifying"))
         throw Error(ErrorCode::interrupted, "verify", "interrupted");
-      if (tensor->name.ends_with(kPackedSuffix)) check_packed(*tensor);
+      if (!module_of_codes(*tensor).empty()) check_packed(*tensor);
       if (is_plain_float(tensor->dtype)) check_plain(*tensor);
       checkpoint_.release(*tensor);
       done += tensor->data.size();
@@ -73,12 +71,11 @@ class Verifier {
   void complain(const std::string& name, const std::string& what) { result_.bad.push_back(name + ": " + what); }
 
   void check_packed(const TensorInfo& packed) {
-    const std::string module = packed.name.substr(0, packed.name.size() - kPackedSuffix.size());
+    const std::string module = module_of_codes(packed);
     const QuantGroup* group = config_.group_for(module);
-    if (group == nullptr) return complain(packed.name, "config.json gives no scheme for this layer");
+    if (group == nullptr || !group->scheme.weights) return complain(packed.name, "config.json gives no scheme for this layer");
     try {
       const PackedTensors tensors = packed_tensors(checkpoint_, module, *group->scheme.weights, group->group_order);
-      if (tensors.zero_points != nullptr || tensors.group_of_column != nullptr) return;
       const TensorInfo* source = reference_ != nullptr ? reference_->find(module + ".weight") : nullptr;
       if (reference_ != nullptr && (source == nullptr || source->shape != std::vector<int64_t>{tensors.rows, tensors.columns}))
         return complain(module, "the reference has no weight of this shape");
@@ -88,7 +85,9 @@ class Verifier {
       };
       LayerReport report = check_layer(context_, module, PackedReader(tensors, *group->scheme.weights),
                                        *group->scheme.weights, source, rows_done);
-      report.bytes = packed.data.size() + tensors.scales->data.size() + 2 * sizeof(int64_t);
+      report.bytes = packed.data.size() + tensors.scales->data.size() + (tensors.in_words ? 2 * sizeof(int64_t) : 0);
+      for (const TensorInfo* more : {tensors.zero_points, tensors.group_of_column})
+        if (more != nullptr) report.bytes += more->data.size();
       if (!report.problem.empty()) complain(module, report.problem);
       result_.layers.push_back(std::move(report));
     } catch (const Error& error) {
@@ -103,7 +102,7 @@ class Verifier {
 
   void check_plain(const TensorInfo& tensor) {
     const TensorInfo* source = nullptr;
-    if (reference_ != nullptr && !tensor.name.ends_with(".weight_scale")) {
+    if (reference_ != nullptr && !tensor.name.ends_with(".weight_scale") && !tensor.name.ends_with(".input_scale")) {
       source = reference_->find(tensor.name);
       if (source == nullptr || source->shape != tensor.shape || !is_plain_float(source->dtype))
         return complain(tensor.name, "the reference has no tensor of this name, shape and kind");

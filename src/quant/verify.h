@@ -27,7 +27,7 @@ struct LayerReport {
 
 // A row counts as poor below this: half of the codes' range is lost to a scale that does not fit (one scale per tensor
 // over rows of very different size, an outlier, a wrong scale).
-double sqnr_floor_db(int bits);
+double sqnr_floor_db(const QuantArgs& args);
 
 // Decodes every weight: code to value to code must be the identity, scales finite and not zero. With `source` [rows,
 // columns] also the error against it, and where the layer was made by rounding to the nearest, that every row was; more than 5% of poor rows, or a poor layer, is a problem. rows_done is called with

@@ -4,59 +4,80 @@
 #include <cstring>
 #include <mutex>
 
-#include "format/affine.h"
+#include "format/grid.h"
 #include "quant/rtn.h"
 #include "quant/verify.h"
 
 namespace codecllm {
 
 std::string scheme_text(const QuantArgs& args) {
-  std::string text = (args.type == NumberType::integer ? "int" : "float") + std::to_string(args.num_bits) + " " +
-                     std::string(strategy_name(args.strategy));
+  const std::string type = args.type == NumberType::integer    ? "int" + std::to_string(args.num_bits)
+                           : args.type == NumberType::floating ? "fp8"
+                                                               : "fp8-e5m2";
+  std::string text = type + " " + std::string(strategy_name(args.strategy));
   if (args.strategy == Strategy::group) text += " " + std::to_string(args.group_size);
+  if (args.strategy == Strategy::block) text += " " + std::to_string(args.block[0]) + "x" + std::to_string(args.block[1]);
+  if (!args.symmetric) text += " asymmetric";
   return text;
 }
 
-double sqnr_floor_db(int bits) { return std::max(5.0, 6.02 * bits - 28.0); }
+// A float's error is a share of each value, whatever the scale, as long as values stay within its range: 2^-4 at most for
+// E4M3 (31 dB on average), 2^-3 for E5M2 (25 dB). Below these floors the range was missed.
+double sqnr_floor_db(const QuantArgs& args) {
+  if (args.type == NumberType::floating) return 22.0;
+  if (args.type == NumberType::float_e5m2) return 17.0;
+  return std::max(args.num_bits >= 4 ? 5.0 : 0.0, 6.02 * args.num_bits - 28.0);
+}
 
 namespace {
 
 struct RowResult {
   double signal = 0, noise = 0, max_error = 0;
-  float amax = 0;
-  bool bad_scale = false, unstable_code = false, bad_source = false, not_nearest = false;
+  Range range;
+  bool bad_scale = false, bad_code = false, unstable_code = false, bad_source = false, not_nearest = false;
 };
+
+// Columns group by group, where g_idx scatters them.
+template <class T>
+void to_group_order(std::vector<T>& row, std::span<const int32_t> order) {
+  if (order.empty()) return;
+  const std::vector<T> before = row;
+  for (size_t k = 0; k < order.size(); ++k) row[k] = before[order[k]];
+}
 
 RowResult check_row(const PackedReader& reader, const QuantArgs& args, const TensorInfo* source, int64_t row,
                     std::vector<int8_t>& codes, std::vector<int8_t>& again, std::vector<float>& values,
-                    std::vector<float>& original) {
+                    std::vector<float>& original, std::span<const int32_t> order) {
   RowResult result;
   const int64_t columns = reader.columns(), group = reader.group();
   reader.codes(row, codes.data());
+  to_group_order(codes, order);
   for (int64_t g = 0; g < reader.groups(); ++g) {
-    const float scale = reader.scale(row, g);
-    if (!std::isfinite(scale) || scale == 0) {
+    const Grid grid = reader.grid(row, g);
+    if (!std::isfinite(grid.scale) || grid.scale == 0) {
       result.bad_scale = true;
       return result;
     }
     const int64_t begin = g * group, end = std::min(columns, begin + group);
-    for (int64_t k = begin; k < end; ++k) values[k] = static_cast<float>(codes[k]) * scale;
-    quantize(std::span(values).subspan(begin, end - begin), scale, args.num_bits, ScaleRule::full, again.data() + begin);
+    decode(std::span(codes).subspan(begin, end - begin), grid, args, values.data() + begin);
+    encode(std::span(values).subspan(begin, end - begin), grid, args, ScaleRule::full, again.data() + begin);
   }
   result.unstable_code = codes != again;
+  result.bad_code = std::any_of(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
   if (source == nullptr) return result;
   read_source_row(*source, row, original);
-  result.amax = finite_amax(original);
-  // What round-to-nearest makes of this row, under either scale rule. One scale per tensor is no function of the row;
-  // judge() looks at it.
+  to_group_order(original, order);
+  result.range = finite_range(original);
+  // What round-to-nearest makes of this row, under either scale rule. One scale per tensor or block is no function of the
+  // row; judge() looks at the tensor's.
   for (ScaleRule rule : {ScaleRule::restricted, ScaleRule::full}) {
     result.not_nearest = false;
     for (int64_t g = 0; g < reader.groups(); ++g) {
       const auto part = std::span<const float>(original).subspan(g * group, std::min(group, columns - g * group));
-      const float scale = reader.scale(row, g);
-      const bool own = args.strategy != Strategy::tensor;
-      if (own && scale != symmetric_scale(finite_amax(part), args.num_bits, rule, reader.scale_type())) result.not_nearest = true;
-      quantize(part, scale, args.num_bits, rule, again.data() + g * group);
+      const Grid grid = reader.grid(row, g);
+      const bool own = args.strategy != Strategy::tensor && args.strategy != Strategy::block;
+      if (own && grid != fit_grid(finite_range(part), args, rule, reader.scale_type())) result.not_nearest = true;
+      encode(part, grid, args, rule, again.data() + g * group);
     }
     if (again != codes) result.not_nearest = true;
     if (!result.not_nearest) break;
@@ -78,10 +99,10 @@ double to_db(double signal, double noise) {
 
 // Whether the one scale of a tensor is what its largest weight gives, under either rule.
 bool fits_tensor(const PackedReader& reader, const std::vector<RowResult>& rows, const QuantArgs& args) {
-  float amax = 0;
-  for (const RowResult& row : rows) amax = std::max(amax, row.amax);
+  Range range;
+  for (const RowResult& row : rows) range.include(row.range);
   for (ScaleRule rule : {ScaleRule::restricted, ScaleRule::full})
-    if (reader.scale(0, 0) == symmetric_scale(amax, args.num_bits, rule, reader.scale_type())) return true;
+    if (reader.grid(0, 0) == fit_grid(range, args, rule, reader.scale_type())) return true;
   return false;
 }
 
@@ -90,6 +111,7 @@ std::string judge(const LayerReport& report, const PackedReader& reader, const s
   int64_t filled = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].bad_scale) return "row " + std::to_string(i) + " has a scale that is zero or not finite";
+    if (rows[i].bad_code) return "row " + std::to_string(i) + " holds a code that stands for NaN or infinity";
     if (rows[i].unstable_code) return "row " + std::to_string(i) + " holds codes that its scale does not reproduce";
     if (rows[i].bad_source) return "row " + std::to_string(i) + " of the source is not finite";
     filled += rows[i].signal > 0 ? 1 : 0;
@@ -102,11 +124,11 @@ std::string judge(const LayerReport& report, const PackedReader& reader, const s
     const auto first = std::find_if(rows.begin(), rows.end(), [](const RowResult& row) { return row.not_nearest; });
     return "row " + std::to_string(first - rows.begin()) + " is not its source rounded to the nearest, as other rows are";
   }
-  // Weight-only with one scale per tensor is written by this program alone, by rounding to the nearest.
-  if (args.strategy == Strategy::tensor && !fits_tensor(reader, rows, args))
+  // Weight-only integers with one scale per tensor are written by this program alone, by rounding to the nearest.
+  if (args.strategy == Strategy::tensor && args.type == NumberType::integer && !fits_tensor(reader, rows, args))
     return "the scale is not what the largest weight gives";
   char text[200];
-  const double floor = sqnr_floor_db(args.num_bits);
+  const double floor = sqnr_floor_db(args);
   if (report.sqnr_db < floor || report.poor_rows * 20 > filled) {
     std::snprintf(text, sizeof text,
                   "SQNR %.1f dB, and %lld of %lld rows below %.0f dB: the scales do not fit the rows; use one per channel or group",
@@ -126,6 +148,7 @@ LayerReport check_layer(const Context& context, const std::string& module, const
   report.scheme = scheme_text(args);
   report.weights = reader.rows() * reader.columns();
   std::vector<RowResult> rows(static_cast<size_t>(reader.rows()));
+  const std::vector<int32_t> order = reader.column_order();
   const int64_t slab = std::max<int64_t>(16, (int64_t{8} << 20) / std::max<int64_t>(1, reader.columns()));
   for (int64_t first = 0; first < reader.rows(); first += slab) {
     const int64_t count = std::min(slab, reader.rows() - first);
@@ -134,7 +157,7 @@ LayerReport check_layer(const Context& context, const std::string& module, const
       std::vector<int8_t> codes(n), again(n);
       std::vector<float> values(n), original(n);
       for (int64_t row = first + static_cast<int64_t>(begin); row < first + static_cast<int64_t>(end); ++row)
-        rows[row] = check_row(reader, args, source, row, codes, again, values, original);
+        rows[row] = check_row(reader, args, source, row, codes, again, values, original, order);
     });
     rows_done(first, count);
   }
@@ -143,7 +166,7 @@ LayerReport check_layer(const Context& context, const std::string& module, const
     signal += row.signal;
     noise += row.noise;
     report.max_abs_error = std::max(report.max_abs_error, row.max_error);
-    if (row.signal > 0 && to_db(row.signal, row.noise) < sqnr_floor_db(args.num_bits)) ++report.poor_rows;
+    if (row.signal > 0 && to_db(row.signal, row.noise) < sqnr_floor_db(args)) ++report.poor_rows;
   }
   if (source != nullptr) report.sqnr_db = to_db(signal, noise);
   report.problem = judge(report, reader, rows, args, source != nullptr);

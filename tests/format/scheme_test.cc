@@ -35,13 +35,24 @@ TEST(Scheme, PresetsSayInTheirNamesWhatTheyAre) {
             (QuantArgs{.num_bits = 4, .strategy = Strategy::group, .group_size = 128}));
 }
 
+TEST(Scheme, IntegersOfAnyWidthAreNamedAlike) {
+  EXPECT_EQ(scheme_preset("int5").weights, (QuantArgs{.num_bits = 5}));
+  EXPECT_EQ(scheme_preset("int3-g64").weights, (QuantArgs{.num_bits = 3, .strategy = Strategy::group, .group_size = 64}));
+  EXPECT_EQ(scheme_preset("int4-g32-asym").weights,
+            (QuantArgs{.num_bits = 4, .strategy = Strategy::group, .group_size = 32, .symmetric = false}));
+  for (const char* name : {"int2", "int8-asym", "int7-tensor", "int6-g256", "int2-tensor-asym", "int8", "fp8-block", "w8a8"})
+    EXPECT_EQ(scheme_name(scheme_preset(name)), name);
+  for (const char* name : {"int1", "int9", "int", "int4-g16", "int4-g1280", "int4-asym-g32", "int4-", "int44"})
+    EXPECT_THROW(scheme_preset(name), Error) << name;
+}
+
 TEST(Scheme, AnUnknownNameListsThePresets) {
   try {
-    scheme_preset("int5");
+    scheme_preset("int9");
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::bad_call);
-    EXPECT_THAT(error.what(), testing::HasSubstr("no scheme 'int5'; there are: "));
+    EXPECT_THAT(error.what(), testing::HasSubstr("no scheme 'int9'; there are: "));
     for (const QuantScheme& preset : scheme_presets())
       EXPECT_THAT(error.what(), testing::HasSubstr(preset.name));
   }

@@ -81,7 +81,7 @@ TEST_F(PackedTensorsTest, RefusesWhatDoesNotFit) {
   EXPECT_THAT(refusal(0, DType::i32, {kRows, 9}), HasSubstr("does not hold 64 codes of 4 bits"));
   EXPECT_THAT(refusal(0, DType::i32, {kRows + 1, 8}), HasSubstr("expected 5 rows"));
   EXPECT_THAT(refusal(0, DType::i32, {40}), HasSubstr("expected 5 rows"));
-  EXPECT_THAT(refusal(1, DType::i8, {kRows, 2}), HasSubstr("is not of type F32, BF16 or F16"));
+  EXPECT_THAT(refusal(1, DType::i8, {kRows, 2}), HasSubstr("is not of type F32, BF16, F16 or E8M0"));
   EXPECT_THAT(refusal(1, DType::bf16, {2, kRows}), HasSubstr("shape [2, 5], expected [5, 2]"));
   EXPECT_THAT(refusal(1, DType::bf16, {}), HasSubstr("shape [], expected [5, 2]"));
   EXPECT_THAT(refusal(2, DType::i8, {1, 2}), HasSubstr("expected I32 (tensor m.weight_zero_point)"));

@@ -84,7 +84,7 @@ TEST(QuantConfig, ReadsActivations) {
                           .scheme_for("m");
   ASSERT_TRUE(scheme && scheme->activations);
   EXPECT_EQ(scheme->activations->strategy, Strategy::token);
-  EXPECT_EQ(scheme->name, "custom");
+  EXPECT_EQ(scheme->name, "w8a8");
 }
 
 TEST(QuantConfig, RefusesBadArgs) {
@@ -140,7 +140,7 @@ TEST(QuantConfig, SaysWhatThisVersionDoesNotRead) {
   EXPECT_THAT(unsupported(weights(R"({"num_bits":16})")), HasSubstr("int numbers of 16 bits"));
   EXPECT_THAT(unsupported(weights(R"({"strategy":"tensor_group"})")), HasSubstr("strategy 'tensor_group'"));
   EXPECT_THAT(unsupported(weights(R"({"dynamic":"local"})")), HasSubstr("dynamic 'local'"));
-  EXPECT_THAT(unsupported(weights(R"({"scale_dtype":"torch.uint8"})")), HasSubstr("power-of-two scales"));
+
 }
 
 TEST(QuantConfig, RefusesBadShapesOfTheConfig) {
@@ -232,15 +232,18 @@ TEST(MakeQuantConfig, ReadsBackForEveryPreset) {
     const OrderedJson json = make_quant_config({group_of(preset.name.c_str())}, {});
     const QuantConfig config = read(dump_json(json));
     EXPECT_EQ(config.scheme_for("m"), preset);
-    EXPECT_EQ(config.groups()[0].format, "pack-quantized");
-    EXPECT_EQ(config.method(), preset.name == "int8-tensor" ? "codecllm" : "compressed-tensors");
+    const bool integer = preset.weights->type == NumberType::integer;
+    EXPECT_EQ(config.groups()[0].format, !integer ? "float-quantized" : preset.activations ? "int-quantized" : "pack-quantized");
+    EXPECT_EQ(stores_bytes(preset), config.groups()[0].format != "pack-quantized");
+    const bool ours = preset.name == "int8-tensor" || preset.name == "w8a8-tensor" || preset.name == "fp8-e5m2";
+    EXPECT_EQ(config.method(), ours ? "codecllm" : "compressed-tensors") << preset.name;
     EXPECT_EQ(config.method() == "codecllm", refused_by(preset).has_value());
   }
 }
 
 TEST(MakeQuantConfig, MixedFormatsStandWithTheirGroups) {
   QuantGroup dynamic{.name = "group_1", .targets = {"re:.*mlp"}};
-  dynamic.scheme.name = "custom";
+  dynamic.scheme.name = "w8a8";
   dynamic.scheme.weights = QuantArgs{};
   dynamic.scheme.activations = QuantArgs{.strategy = Strategy::token, .dynamic = true};
   const OrderedJson json = make_quant_config({group_of("int4-g128"), dynamic}, {});

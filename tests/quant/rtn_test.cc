@@ -25,7 +25,7 @@ Written round_off(const Tensor& source, const QuantArgs& args, ScaleRule rule, c
   const TensorJob job = {TensorJob::Kind::quantize, &info, "layer", args, source.decl.dtype};
   Written out;
   round_to_nearest(test::two_threads(), job, rule, "a file", values, [&](const QuantizedRows& rows) {
-    out.words.insert(out.words.end(), rows.words.begin(), rows.words.end());
+    out.words.insert(out.words.end(), rows.codes.begin(), rows.codes.end());
     out.scales.insert(out.scales.end(), rows.scales.begin(), rows.scales.end());
     EXPECT_EQ(rows.source.data(), source.data.data() + out.source_bytes);
     out.source_bytes += rows.source.size();

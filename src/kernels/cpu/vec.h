@@ -66,6 +66,26 @@ VEC void load_bf16_pairs(const uint16_t* p, vf& first, vf& second) {
   second = _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u))));
 }
 
+// A line of 8-bit floats, four columns of sixteen rows. E5M2 is the upper half of an F16; E4M3, its magnitude one bit
+// lower, is an F16 that is kE4m3Unit times too small.
+VEC void load_float8(const __m512i& first, const __m512i& second, vf (&columns)[4]) {
+  columns[0] = _mm512_cvtph_ps(_mm512_castsi512_si256(first));
+  columns[1] = _mm512_cvtph_ps(_mm512_castsi512_si256(second));
+  columns[2] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(first, 1));
+  columns[3] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(second, 1));
+}
+VEC void load_e5m2(const uint8_t* line, vf (&columns)[4]) {
+  const __m512i pairs = _mm512_loadu_si512(line);
+  load_float8(_mm512_slli_epi16(pairs, 8), _mm512_and_si512(pairs, _mm512_set1_epi16(static_cast<short>(0xFF00))), columns);
+}
+VEC void load_e4m3(const uint8_t* line, vf (&columns)[4]) {  // the shift keeps the sign, the mask drops its copy
+  const __m512i pairs = _mm512_loadu_si512(line), mask = _mm512_set1_epi16(static_cast<short>(0xBF80));
+  load_float8(_mm512_and_si512(_mm512_srai_epi16(_mm512_slli_epi16(pairs, 8), 1), mask),
+              _mm512_and_si512(_mm512_srai_epi16(pairs, 1), mask), columns);
+}
+// The exponent of a float alone: a power of two, or zero.
+VEC vf exponent_part(vf a) { return _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32(0x7F800000))); }
+
 VEC vi load_int(const void* p) { return _mm512_loadu_si512(p); }
 VEC vi load_u8(const uint8_t* p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
 VEC vi set1_int(int32_t x) { return _mm512_set1_epi32(x); }
@@ -160,6 +180,30 @@ VEC void load_bf16_pairs(const uint16_t* p, vf& first, vf& second) {
   second = {_mm256_castsi256_ps(_mm256_and_si256(a, mask)), _mm256_castsi256_ps(_mm256_and_si256(b, mask))};
 }
 
+VEC void load_float8(__m256i first, __m256i second, vf& a, vf& b) {
+  a = {_mm256_cvtph_ps(_mm256_castsi256_si128(first)), _mm256_cvtph_ps(_mm256_extracti128_si256(first, 1))};
+  b = {_mm256_cvtph_ps(_mm256_castsi256_si128(second)), _mm256_cvtph_ps(_mm256_extracti128_si256(second, 1))};
+}
+VEC void load_e5m2(const uint8_t* line, vf (&columns)[4]) {
+  const __m256i mask = _mm256_set1_epi16(static_cast<short>(0xFF00));
+  for (int half = 0; half < 2; ++half) {
+    const __m256i pairs = load256(line + half * 32);
+    load_float8(_mm256_slli_epi16(pairs, 8), _mm256_and_si256(pairs, mask), columns[2 * half], columns[2 * half + 1]);
+  }
+}
+VEC void load_e4m3(const uint8_t* line, vf (&columns)[4]) {
+  const __m256i mask = _mm256_set1_epi16(static_cast<short>(0xBF80));
+  for (int half = 0; half < 2; ++half) {
+    const __m256i pairs = load256(line + half * 32);
+    load_float8(_mm256_and_si256(_mm256_srai_epi16(_mm256_slli_epi16(pairs, 8), 1), mask),
+                _mm256_and_si256(_mm256_srai_epi16(pairs, 1), mask), columns[2 * half], columns[2 * half + 1]);
+  }
+}
+VEC vf exponent_part(vf x) {
+  const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(0x7F800000));
+  return {_mm256_and_ps(x.a, mask), _mm256_and_ps(x.b, mask)};
+}
+
 VEC vi load_int(const void* p) { return {load256(p), load256(static_cast<const char*>(p) + 32)}; }
 VEC vi load_u8(const uint8_t* p) {
   const __m128i bytes = load128(p);
@@ -201,6 +245,8 @@ VEC int32_t sum(vi x) {
   for (int32_t lane : lanes) total += lane;
   return total;
 }
+
+constexpr float kE4m3Unit = 256.0f;
 
 VEC vi zero_int() { return set1_int(0); }
 
