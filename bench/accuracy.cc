@@ -24,6 +24,7 @@ struct Values {
 
 struct Errors {
   double signal = 0, noise = 0, sum = 0, largest = 0, count = 0;
+  std::vector<double> row_sqnr;
 };
 
 void add_errors(const Values& values, const QuantArgs& args, Errors& out) {
@@ -31,6 +32,7 @@ void add_errors(const Values& values, const QuantArgs& args, Errors& out) {
   const int64_t width = args.strategy == Strategy::group ? args.group_size : args.strategy == Strategy::block ? args.block[1] : values.columns;
   std::vector<int8_t> codes(static_cast<size_t>(width));
   std::vector<float> back(static_cast<size_t>(width));
+  std::vector<double> signal(static_cast<size_t>(values.rows)), noise(signal.size());
   for (int64_t top = 0; top < values.rows; top += height)
     for (int64_t left = 0; left < values.columns; left += width) {
       const int64_t bottom = std::min(values.rows, top + height), n = std::min(width, values.columns - left);
@@ -43,25 +45,32 @@ void add_errors(const Values& values, const QuantArgs& args, Errors& out) {
         decode(std::span(codes).first(n), grid, args, back.data());
         for (int64_t k = 0; k < n; ++k) {
           const double value = part(row)[k], error = value - back[k];
-          out.signal += value * value;
-          out.noise += error * error;
+          signal[row] += value * value;
+          noise[row] += error * error;
           out.sum += std::fabs(error);
           out.largest = std::max(out.largest, std::fabs(error));
         }
       }
       out.count += static_cast<double>((bottom - top) * n);
     }
+  for (size_t row = 0; row < signal.size(); ++row) {
+    out.signal += signal[row];
+    out.noise += noise[row];
+    if (signal[row] > 0 && noise[row] > 0) out.row_sqnr.push_back(10 * std::log10(signal[row] / noise[row]));
+  }
 }
 
 void print_table(const char* title, const std::vector<Values>& tensors) {
-  fmt::print("\n{}\n\n| scheme | mean error | largest error | SQNR dB |\n|---|---|---|---|\n", title);
+  fmt::print("\n{}\n\n| scheme | mean error | largest error | SQNR dB | of the worst 1% of rows |\n|---|---|---|---|---|\n", title);
   for (const char* name : {"int8-tensor", "int8", "int8-g128", "int8-g128-asym", "fp8", "fp8-channel", "fp8-block", "fp8-e5m2",
                            "int4-tensor", "int4", "int4-g128", "int4-g128-asym", "int4-g32", "int3-g32", "int2-g32"}) {
     Errors errors;
     const QuantScheme scheme = scheme_preset(name);
     for (const Values& tensor : tensors) add_errors(tensor, *fit_scheme(scheme, tensor.columns).weights, errors);
-    fmt::print("| `{}` | {:.3g} | {:.3g} | {:.2f} |\n", name, errors.sum / errors.count, errors.largest,
-               10 * std::log10(errors.signal / errors.noise));
+    const auto worst = errors.row_sqnr.begin() + static_cast<ptrdiff_t>(errors.row_sqnr.size() / 100);
+    std::nth_element(errors.row_sqnr.begin(), worst, errors.row_sqnr.end());
+    fmt::print("| `{}` | {:.3g} | {:.3g} | {:.2f} | {:.2f} |\n", name, errors.sum / errors.count, errors.largest,
+               10 * std::log10(errors.signal / errors.noise), *worst);
   }
 }
 
