@@ -5,11 +5,12 @@
 
 #include "api/model_impl.h"
 #include "gen/generate.h"
+#include "model/model_tokenizer.h"
 
 namespace codecllm {
 
 Model Model::load(const Context& context, const std::string& directory, const Progress& progress) {
-  return Model(std::make_shared<Impl>(Impl{load_model(context, directory, progress), Tokenizer::load(directory)}));
+  return Model(std::make_shared<Impl>(Impl{load_model(context, directory, progress), load_tokenizer(directory)}));
 }
 
 ModelInfo Model::info() const {

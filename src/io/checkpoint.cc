@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "codecllm/error.h"
+#include "io/gguf_model.h"
 #include "io/header_scanner.h"
 
 namespace codecllm {
@@ -43,19 +44,13 @@ void check_is_directory(const std::string& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return;
   if (!file_exists(path)) fail(ErrorCode::io, "no such directory", path);
-  if (path.ends_with(".gguf"))
-    fail(ErrorCode::unsupported,
-         "GGUF files are not read in this version; give a directory with config.json and .safetensors files",
-         path);
-  fail(ErrorCode::bad_call, "this is a file; give the directory that holds it and its config.json", path);
+  fail(ErrorCode::bad_call, "this is a file; give the directory that holds it and its config.json, or a .gguf file", path);
 }
 
 [[noreturn]] void no_safetensors(const std::string& directory) {
   constexpr auto code = ErrorCode::unsupported;
   if (!files_ending(directory, ".gguf").empty())
-    fail(code,
-         "only a .gguf file, which is not read in this version; download the model's .safetensors files",
-         directory);
+    fail(ErrorCode::bad_call, "only a .gguf file here; give its path instead of the directory's", directory);
   if (!files_ending(directory, ".bin").empty() || !files_ending(directory, ".bin.index.json").empty())
     fail(code,
          "only pickled .bin weights, which can run code and are not read; load the model with transformers "
@@ -101,9 +96,19 @@ void check_shard_name(const std::string& name, const std::string& index) {
 
 }  // namespace
 
-Checkpoint::Checkpoint(std::string directory) : directory_(std::move(directory)) {
-  check_is_directory(directory_);
+Checkpoint::Checkpoint(std::string path) : directory_(std::move(path)) {
   while (directory_.size() > 1 && directory_.ends_with('/')) directory_.pop_back();
+  is_gguf_path(directory_) ? open_gguf() : open_directory();
+}
+
+void Checkpoint::open_gguf() {
+  config_path_ = directory_;
+  gguf_ = std::make_unique<GgufFile>(directory_);
+  take(translate_gguf(*gguf_));
+}
+
+void Checkpoint::open_directory() {
+  check_is_directory(directory_);
   const bool single = file_exists(directory_ + "/" + kSingle);
   const bool sharded = !single && file_exists(directory_ + "/" + kIndex);
   const std::string only = single ? kSingle : sharded ? "" : only_weight_file(directory_);
@@ -115,14 +120,24 @@ Checkpoint::Checkpoint(std::string directory) : directory_(std::move(directory))
     open_index(directory_ + "/" + kIndex);
   } else {
     add_file(only);
-    for (const TensorInfo& tensor : files_[0].tensors()) add_tensor(tensor, 0);
+    for (const TensorInfo& tensor : files_[0].tensors()) add_tensor(tensor, files_[0].file());
   }
+}
+
+void Checkpoint::take(Translation translation) {
+  translation_ = std::move(translation);
+  config_ = translation_.config;
+  tensors_.clear();
+  index_.clear();
+  total_bytes_ = 0;
+  for (const Translation::Entry& entry : translation_.entries()) add_tensor(entry.tensor, *entry.file);
 }
 
 void Checkpoint::add_file(const std::string& base_name) { files_.emplace_back(directory_ + "/" + base_name); }
 
-void Checkpoint::add_tensor(const TensorInfo& tensor, size_t file) {
-  index_.emplace(tensor.name, Place{&tensor, file});
+void Checkpoint::add_tensor(const TensorInfo& tensor, const MappedFile& file) {
+  if (!index_.emplace(tensor.name, Place{&tensor, &file}).second)
+    throw Error(ErrorCode::bad_input, "checkpoint", "two tensors have this name", {.file = file.path(), .tensor = shown(tensor.name)});
   tensors_.push_back(&tensor);
   total_bytes_ += tensor.data.size();
 }
@@ -153,7 +168,7 @@ void Checkpoint::open_index(const std::string& path) {
                         "download the model again",
                     {.file = directory_ + "/" + file, .tensor = shown(name)});
     for (const TensorInfo& tensor : files_.back().tensors())
-      if (tensors.contains(tensor.name)) add_tensor(tensor, files_.size() - 1);
+      if (tensors.contains(tensor.name)) add_tensor(tensor, files_.back().file());
   }
 }
 
@@ -169,17 +184,20 @@ const Checkpoint::Place& Checkpoint::place_of(std::string_view name) const {
       ErrorCode::bad_input, "checkpoint",
       "the model needs this tensor, but the checkpoint does not have it; is config.json the one of these "
       "weights, and is the download complete?",
-      {.file = files_.size() == 1 ? files_[0].file().path() : directory_, .tensor = shown(name)});
+      {.file = tensors_.empty() || files_.size() > 1 ? directory_ : file_of(*tensors_[0]), .tensor = shown(name)});
 }
 
 const TensorInfo& Checkpoint::need(std::string_view name) const { return *place_of(name).tensor; }
 
 const std::string& Checkpoint::file_of(const TensorInfo& tensor) const {
-  return files_[place_of(tensor.name).file].file().path();
+  return place_of(tensor.name).file->path();
 }
 
 void Checkpoint::release(const TensorInfo& tensor, std::span<const std::byte> part) const {
-  files_[place_of(tensor.name).file].file().release(part);
+  const MappedFile& file = *place_of(tensor.name).file;
+  const auto mapped = file.bytes();
+  // What was translated is the only copy.
+  if (part.data() >= mapped.data() && part.data() + part.size() <= mapped.data() + mapped.size()) file.release(part);
 }
 
 }  // namespace codecllm

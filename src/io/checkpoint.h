@@ -1,23 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model directory in Hugging Face's layout: config.json and safetensors files, one or many.
+// A model in Hugging Face's layout: a directory with config.json and safetensors files, one or many; or what can be
+// told as one, such as a GGUF file.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "base/json.h"
+#include "io/gguf.h"
 #include "io/safetensors.h"
+#include "io/translation.h"
 
 namespace codecllm {
 
 class Checkpoint {
  public:
-  explicit Checkpoint(std::string directory);
+  // A directory, or a .gguf file.
+  explicit Checkpoint(std::string path);
 
-  const std::string& directory() const { return directory_; }
+  const std::string& directory() const { return directory_; }  // or the .gguf file
+  const GgufFile* gguf() const { return gguf_.get(); }         // null for a directory
+  // What the translator of another layout noticed.
+  const std::vector<TranslationNote>& notes() const { return translation_.notes(); }
   const std::string& config_path() const { return config_path_; }
   const Json& config() const { return config_; }  // an object
 
@@ -34,17 +42,22 @@ class Checkpoint {
  private:
   struct Place {
     const TensorInfo* tensor;
-    size_t file;
+    const MappedFile* file;  // the data lies in it, or was made from it
   };
 
+  void open_directory();
+  void open_gguf();
+  void take(Translation translation);  // in the place of all tensors and the config so far
   void add_file(const std::string& base_name);
-  void add_tensor(const TensorInfo& tensor, size_t file);
+  void add_tensor(const TensorInfo& tensor, const MappedFile& file);
   void open_index(const std::string& path);
   const Place& place_of(std::string_view name) const;
 
   std::string directory_, config_path_;
   Json config_;
   std::vector<SafetensorsFile> files_;
+  std::unique_ptr<GgufFile> gguf_;
+  Translation translation_;
   std::vector<const TensorInfo*> tensors_;
   std::unordered_map<std::string_view, Place> index_;
   uint64_t total_bytes_ = 0;

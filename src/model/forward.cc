@@ -93,7 +93,7 @@ void Forward::blocks(std::span<const BatchRow> rows, const Tap& tap) {
 
 void Forward::prepare_rotation(std::span<const BatchRow> rows) {
   const int64_t half = spec_.rope.rotary / 2;
-  const bool dynamic = spec_.rope.type == "dynamic";
+  const bool dynamic = spec_.rope.by_length();
   for (size_t i = 0; i < rows.size(); ++i) {
     if (dynamic) frequencies_ = rope_frequencies(spec_.rope, rows[i].sequence->length);
     for (int64_t d = 0; d < half; ++d) {

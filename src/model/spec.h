@@ -12,15 +12,20 @@ namespace codecllm {
 
 // Rotary embedding (Su et al. 2021) with the scalings of Hugging Face's modeling_rope_utils.
 struct RopeSpec {
-  std::string type = "default";  // default, linear, dynamic, llama3, yarn
+  std::string type = "default";  // default, linear, dynamic, llama3, yarn, longrope
   double base = 10000;
   double factor = 1;
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3
   double beta_fast = 32, beta_slow = 1;              // yarn
   bool truncate = true;                              // yarn: the ramp's ends are rounded outwards
+  // longrope: what each frequency is divided by, up to original_positions tokens and beyond; [rotary / 2]
+  std::vector<double> short_factors, long_factors;
   double attention_factor = 1;                       // cos and sin are multiplied by it
   double original_positions = 0;                     // trained length before scaling
   int64_t rotary = 0;                                // rotated dimensions of a head, even
+
+  // Whether the frequencies depend on the number of tokens.
+  bool by_length() const { return type == "dynamic" || short_factors != long_factors; }
 };
 
 // Which norm's output, or which linear's output, a linear layer reads; algorithms that move scale between neighbours
@@ -68,7 +73,7 @@ struct ModelSpec {
 // the family for one that has no row in src/model/arch/family.def, Error(bad_input) for values that make no sense.
 ModelSpec read_spec(const Json& config, const std::string& file, const Json& generation_config = nullptr);
 
-// Rotation frequencies [rotary / 2] for a sequence that has `length` tokens (only `dynamic` depends on it).
+// Rotation frequencies [rotary / 2] for a sequence that has `length` tokens (only those of RopeSpec::by_length depend on it).
 std::vector<float> rope_frequencies(const RopeSpec& rope, int64_t length);
 
 }  // namespace codecllm

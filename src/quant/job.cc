@@ -86,7 +86,8 @@ class Planner {
 
   void make_config() {
     // Read again, in the file's own order of keys.
-    job_.config = OrderedJson::parse(read_file(checkpoint_.config_path()));
+    job_.config = checkpoint_.gguf() != nullptr ? OrderedJson(checkpoint_.config())
+                                                : OrderedJson::parse(read_file(checkpoint_.config_path()));
     if (!options_.scheme.weights) {
       const char* name = options_.scheme.plain == DType::f32   ? "float32"
                          : options_.scheme.plain == DType::f16 ? "float16"

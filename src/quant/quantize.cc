@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "format/plain_float.h"
+#include "model/model_tokenizer.h"
 #include "model/weights.h"
 #include "quant/output.h"
 #include "quant/rtn.h"
@@ -59,6 +60,16 @@ class Worker {
 
   // Everything beside the weights: tokenizer, generation settings, licence. Weights in other formats stay behind.
   void write_other_files() {
+    if (checkpoint_.gguf() != nullptr)
+      for (const auto& [name, text] : gguf_companions(*checkpoint_.gguf())) output_.write_file(name, text);
+    else
+      copy_other_files();
+    output_.write_file("config.json", dump_json(job_.config, 2) + "\n");
+    if (!job_.shards.index.empty()) output_.write_file("model.safetensors.index.json", job_.shards.index);
+  }
+
+ private:
+  void copy_other_files() {
     static constexpr const char* kWeights[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"};
     for (const auto& entry : fs::directory_iterator(checkpoint_.directory())) {
       const std::string name = entry.path().filename();
@@ -68,11 +79,8 @@ class Worker {
         continue;
       output_.copy_file(entry.path(), name);
     }
-    output_.write_file("config.json", dump_json(job_.config, 2) + "\n");
-    if (!job_.shards.index.empty()) output_.write_file("model.safetensors.index.json", job_.shards.index);
   }
 
- private:
   // Counts source bytes as done, lets their pages go, and asks whether to go on.
   void advance(const TensorInfo& source, std::span<const std::byte> part) {
     done_ += part.size();

@@ -94,7 +94,7 @@ TEST_F(CheckpointTest, SaysWhatElseIsThere) {
   dir.write("pytorch_model.bin", "x");
   EXPECT_THAT(refusal(ErrorCode::unsupported), HasSubstr("pickled .bin weights"));
   dir.write("model-Q4_K_M.gguf", "GGUF");
-  EXPECT_THAT(refusal(ErrorCode::unsupported), HasSubstr("only a .gguf file"));
+  EXPECT_THAT(refusal(ErrorCode::bad_call), HasSubstr("only a .gguf file"));
   put_file(dir, "adapter_model.safetensors", {"w"});
   EXPECT_THAT(refusal(ErrorCode::unsupported), HasSubstr("merge it into its base model"));
 }
@@ -105,7 +105,7 @@ TEST_F(CheckpointTest, WantsTheDirectory) {
   const auto open = [](std::string path) { return [path] { Checkpoint checkpoint(path); }; };
   EXPECT_THAT(error_of(open(dir / "model.safetensors"), ErrorCode::bad_call),
               HasSubstr("give the directory"));
-  EXPECT_THAT(error_of(open(dir / "m.gguf"), ErrorCode::unsupported), HasSubstr("GGUF files are not read"));
+  EXPECT_THAT(error_of(open(dir / "m.gguf")), HasSubstr("ends within the version"));
   EXPECT_THAT(error_of(open(dir / "none"), ErrorCode::io), HasSubstr("no such directory"));
   EXPECT_THAT(error_of(open(""), ErrorCode::io), HasSubstr("no such directory"));
 }

@@ -1,9 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/arch/rope_config.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace codecllm {
+
+// One positive number for each frequency.
+static std::vector<double> read_factors(const Json& scaling, const char* key, int64_t frequencies, const std::string& file) {
+  std::vector<double> factors;
+  if (const auto it = scaling.find(key); it != scaling.end() && it->is_array())
+    for (const Json& factor : *it) factors.push_back(factor.is_number() ? factor.get<double>() : 0);
+  const bool good = std::all_of(factors.begin(), factors.end(), [](double f) { return f > 0 && std::isfinite(f); });
+  if (!good || static_cast<int64_t>(factors.size()) != frequencies)
+    throw Error(ErrorCode::bad_input, "config",
+                std::string(key) + " must be a list of " + std::to_string(frequencies) + " positive numbers", {.file = file});
+  return factors;
+}
 
 static void read_scaling(RopeSpec& rope, const Json& scaling, const std::string& file) {
   rope.type = json_find<std::string>(scaling, "rope_type", file)
@@ -17,9 +30,16 @@ static void read_scaling(RopeSpec& rope, const Json& scaling, const std::string&
   rope.beta_slow = json_or<double>(scaling, "beta_slow", 1.0, file);
   rope.truncate = json_or<bool>(scaling, "truncate", true, file);
   if (rope.type != "default" && rope.type != "linear" && rope.type != "dynamic" && rope.type != "llama3" &&
-      rope.type != "yarn")
+      rope.type != "yarn" && rope.type != "longrope")
     throw Error(ErrorCode::unsupported, "config", "rope scaling '" + rope.type + "' is not in this version",
                 {.file = file});
+  if (rope.type == "longrope") {
+    // LongRoPE (Ding et al. 2024); the attention's factor is that of Phi-3's code.
+    rope.short_factors = read_factors(scaling, "short_factor", rope.rotary / 2, file);
+    rope.long_factors = read_factors(scaling, "long_factor", rope.rotary / 2, file);
+    const double fallback = rope.factor <= 1 ? 1.0 : std::sqrt(1 + std::log(rope.factor) / std::log(rope.original_positions));
+    rope.attention_factor = json_or<double>(scaling, "attention_factor", fallback, file);
+  }
   if (rope.type == "yarn") {
     // YaRN (Peng et al. 2023, section 3.4), with DeepSeek's two mscale keys.
     const auto mscale = [&](double m) { return rope.factor <= 1 ? 1.0 : 0.1 * m * std::log(rope.factor) + 1.0; };
@@ -85,6 +105,9 @@ std::vector<float> rope_frequencies(const RopeSpec& rope, int64_t length) {
       out = wavelength < rope.original_positions / rope.high_freq_factor  ? f
             : wavelength > rope.original_positions / rope.low_freq_factor ? divided
                                                                           : (1 - smooth) * divided + smooth * f;
+    } else if (rope.type == "longrope") {
+      const bool beyond = static_cast<double>(length) > rope.original_positions;
+      out = f / (beyond ? rope.long_factors : rope.short_factors)[static_cast<size_t>(i)];
     } else if (rope.type == "yarn") {
       const double ramp = std::fmin(std::fmax((static_cast<double>(i) - low) / (high - low), 0), 1);
       out = divided * ramp + f * (1 - ramp);

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/model_tokenizer.h"
+
+#include "io/gguf_model.h"
+
+namespace codecllm {
+
+// dump_json would copy it first into the kind of object that keeps the order of keys, whose look-ups are linear.
+static std::string json_text(const Json& json, int indent = -1) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }
+
+Tokenizer load_tokenizer(const std::string& model) {
+  if (!is_gguf_path(model)) return Tokenizer::load(model);
+  const GgufFile file(model);
+  const GgufTokenizer made = gguf_tokenizer(file.metadata(), model);
+  return Tokenizer::from_json(json_text(made.tokenizer), model, json_text(made.config));
+}
+
+std::vector<std::pair<std::string, std::string>> gguf_companions(const GgufFile& file) {
+  const GgufTokenizer made = gguf_tokenizer(file.metadata(), file.file().path());
+  return {{"tokenizer.json", json_text(made.tokenizer, 1) + "\n"}, {"tokenizer_config.json", json_text(made.config, 2) + "\n"}};
+}
+
+}  // namespace codecllm
