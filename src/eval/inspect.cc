@@ -6,9 +6,8 @@
 #include <cstring>
 #include <mutex>
 
-#include "base/file.h"
+#include "eval/lint.h"
 #include "format/plain_float.h"
-#include "io/gguf_model.h"
 #include "io/packed_reader.h"
 #include "io/quant_config.h"
 #include "model/weights.h"
@@ -193,16 +192,7 @@ class Inspector {
   }
 
   void look_at_files() {
-    const std::string directory = checkpoint_.directory();
-    for (const TranslationNote& note : checkpoint_.notes()) problem(false, note.text, note.remedy);
-    if (checkpoint_.gguf() != nullptr) {
-      try {
-        gguf_tokenizer(checkpoint_.gguf()->metadata(), directory);
-      } catch (const Error& error) {
-        problem(true, error.what(), "convert the model again with today's tools, or take its .safetensors files");
-      }
-    } else if (!file_exists(directory + "/tokenizer.json"))
-      problem(false, "tokenizer.json is missing", "copy it from the original model; without it no text goes in or out");
+    for (Problem& found : lint(checkpoint_, spec_, config_)) result_.problems.push_back(std::move(found));
     for (const QuantGroup& group : config_.groups())
       if (const auto sentence = refused_by(group.scheme))
         problem(false, *sentence, "quantize with int8 or int4-g128 for a checkpoint that vLLM loads");

@@ -11,6 +11,7 @@
 #include "codecllm/error.h"
 #include "io/gguf_model.h"
 #include "io/header_scanner.h"
+#include "io/quant_method.h"
 
 namespace codecllm {
 
@@ -122,6 +123,7 @@ void Checkpoint::open_directory() {
     add_file(only);
     for (const TensorInfo& tensor : files_[0].tensors()) add_tensor(tensor, files_[0].file());
   }
+  if (auto translation = translate_quant_method(*this)) take(*std::move(translation));
 }
 
 void Checkpoint::take(Translation translation) {
@@ -190,8 +192,10 @@ const Checkpoint::Place& Checkpoint::place_of(std::string_view name) const {
 const TensorInfo& Checkpoint::need(std::string_view name) const { return *place_of(name).tensor; }
 
 const std::string& Checkpoint::file_of(const TensorInfo& tensor) const {
-  return place_of(tensor.name).file->path();
+  return mapped_file_of(tensor).path();
 }
+
+const MappedFile& Checkpoint::mapped_file_of(const TensorInfo& tensor) const { return *place_of(tensor.name).file; }
 
 void Checkpoint::release(const TensorInfo& tensor, std::span<const std::byte> part) const {
   const MappedFile& file = *place_of(tensor.name).file;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model in Hugging Face's layout: a directory with config.json and safetensors files, one or many; or what can be
-// told as one, such as a GGUF file.
+// told as one: a GGUF file, or a checkpoint of another quantizer (quant_method.def).
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,7 @@ class Checkpoint {
   const TensorInfo& need(std::string_view name) const;  // throws Error(bad_input)
 
   const std::string& file_of(const TensorInfo& tensor) const;  // path
+  const MappedFile& mapped_file_of(const TensorInfo& tensor) const;
   // Pages of a tensor, or of a part of its data, may leave memory.
   void release(const TensorInfo& tensor) const { release(tensor, tensor.data); }
   void release(const TensorInfo& tensor, std::span<const std::byte> part) const;

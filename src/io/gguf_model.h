@@ -23,4 +23,7 @@ struct GgufTokenizer {
 };
 GgufTokenizer gguf_tokenizer(const Json& metadata, const std::string& file);
 
+std::vector<std::string> gguf_pre_names();  // of gguf_pre.def, in its order
+const char* gguf_gpt2_cut();                // GPT-2's regular expression
+
 }  // namespace codecllm

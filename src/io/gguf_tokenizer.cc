@@ -231,6 +231,14 @@ class TokenizerMaker {
 
 }  // namespace
 
+std::vector<std::string> gguf_pre_names() {
+  std::vector<std::string> names;
+  for (const PreRow& row : kGgufPres) names.emplace_back(row.name);
+  return names;
+}
+
+const char* gguf_gpt2_cut() { return kGpt2Cut; }
+
 GgufTokenizer gguf_tokenizer(const Json& metadata, const std::string& file) { return TokenizerMaker(metadata, file).make(); }
 
 }  // namespace codecllm

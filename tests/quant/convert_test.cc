@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is converted, is read back: as told, exact where the layout can hold it, and off by no more than said elsewhere.
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "model/model_tokenizer.h"
+#include "model/weights.h"
+#include "quant/convert_job.h"
+#include "quant/quantize.h"
+#include "quant/support.h"
+
+namespace codecllm {
+namespace {
+
+using test::error_of;
+using test::TempDirectory;
+using test::two_threads;
+using testing::HasSubstr;
+
+// A tiny model with a tokenizer.
+std::string model_with_tokenizer(const TempDirectory& dir) {
+  const std::string path = dir / "model";
+  std::filesystem::copy(test::model_data("llama-bf16"), path);
+  const Json all = read_json_file(test::source_path("tests/text/data/tokenizer_llama2.json"));
+  write_file_atomically(path + "/tokenizer.json", all.at("tokenizer").dump());
+  write_file_atomically(path + "/tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})");
+  return path;
+}
+
+ConvertResult converted(const std::string& from, const std::string& to, const std::string& format, const std::string& type = "auto") {
+  return convert_checkpoint(two_threads(), from, to, {format, type});
+}
+
+std::string quantized(const TempDirectory& dir, const std::string& model, const std::string& scheme) {
+  QuantizeOptions options = {.scheme = scheme_preset(scheme)};
+  quantize_checkpoint(two_threads(), model, dir / scheme, options);
+  return dir / scheme;
+}
+
+// All weights of a model by name, dequantized.
+std::map<std::string, std::vector<float>> all_values(const std::string& model) {
+  const Checkpoint checkpoint(model);
+  const ModelSpec spec = read_spec(checkpoint);
+  const QuantConfig config = QuantConfig::read(checkpoint.config(), checkpoint.config_path());
+  std::map<std::string, std::vector<float>> out;
+  for (const LinearSpec& linear : spec.linears()) {
+    const SourceLinear source(checkpoint, config, linear);
+    std::vector<float>& values = out[linear.name];
+    values.resize(static_cast<size_t>(linear.rows * linear.columns));
+    for (int64_t row = 0; row < linear.rows; ++row)
+      source.values(row, std::span(values).subspan(static_cast<size_t>(row * linear.columns), static_cast<size_t>(linear.columns)));
+  }
+  for (const std::string name : {"model.embed_tokens.weight", "model.norm.weight", "model.layers.1.input_layernorm.weight"})
+    for (int64_t i = 0; i < checkpoint.need(name).elements(); ++i)
+      out[name].push_back(load_float(checkpoint.need(name).data.data(), i, checkpoint.need(name).dtype));
+  return out;
+}
+
+// The result tells the truth: the largest difference of each linear layer is the one it names.
+void expect_as_told(const ConvertResult& result, const std::string& from, const std::string& to) {
+  const auto before = all_values(from), after = all_values(to);
+  ASSERT_EQ(before.size(), after.size());
+  for (const auto& [name, values] : before) {
+    double worst = 0;
+    for (size_t i = 0; i < values.size(); ++i) worst = std::max(worst, std::fabs(static_cast<double>(values[i]) - after.at(name)[i]));
+    const auto told = std::find_if(result.tensors.begin(), result.tensors.end(), [&](const ConvertedTensor& tensor) {
+      return tensor.name == name || tensor.name == name + ".weight" || tensor.name == name + ".weight_packed";
+    });
+    ASSERT_NE(told, result.tensors.end()) << name;
+    EXPECT_EQ(told->max_error, worst) << name;
+    EXPECT_EQ(told->exact, worst == 0) << name;
+  }
+}
+
+TEST(Convert, PlainFloatsToGgufAndBack) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir);
+  const ConvertResult there = converted(model, dir / "m.gguf", "gguf");
+  EXPECT_EQ(there.requantized(), 0);
+  EXPECT_EQ(there.bytes, std::filesystem::file_size(dir / "m.gguf"));
+  expect_as_told(there, model, dir / "m.gguf");
+  const ConvertResult back = converted(dir / "m.gguf", dir / "back", "bf16");
+  EXPECT_EQ(back.requantized(), 0);
+  expect_as_told(back, model, dir / "back");
+  const Tokenizer original = load_tokenizer(model);
+  for (const std::string& path : {dir / "m.gguf", dir / "back"})
+    for (const char* text : {"the rain in spain", "  two", "caf\u00e9", "</s>the"}) EXPECT_EQ(load_tokenizer(path).encode(text), original.encode(text)) << text;
+}
+
+TEST(Convert, IntegersGoIntoGgufBitByBit) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir);
+  for (const std::string scheme : {"int8", "int4-g128", "int8-tensor"}) {
+    const std::string source = quantized(dir, model, scheme), target = dir / (scheme + ".gguf");
+    const ConvertResult result = converted(source, target, "gguf");
+    EXPECT_EQ(result.requantized(), 0) << scheme;
+    expect_as_told(result, source, target);
+    int blocks = 0;
+    for (const GgufTensor& tensor : GgufFile(target).tensors())
+      blocks += tensor.type == (scheme == "int4-g128" ? GgmlType::q4_0 : GgmlType::q8_0);
+    EXPECT_EQ(blocks, 14) << scheme;
+    // And from there into every layout for groups of 32.
+    for (const std::string format : {"gptq", "compressed-tensors", "codecllm"}) {
+      const ConvertResult next = converted(target, dir / (scheme + format), format);
+      EXPECT_EQ(next.requantized(), 0) << scheme << format;
+      expect_as_told(next, target, dir / (scheme + format));
+    }
+  }
+}
+
+TEST(Convert, TypesOfGgufThatLoseSomethingSayHowMuch) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir);
+  for (const std::string type : {"q8_0", "q4_0", "f16", "f32", "bf16"}) {
+    const ConvertResult result = converted(model, dir / (type + ".gguf"), "gguf", type);
+    EXPECT_EQ(result.requantized() > 0, type == "q8_0" || type == "q4_0") << type;
+    expect_as_told(result, model, dir / (type + ".gguf"));
+  }
+}
+
+TEST(Convert, GptqAndAwqOfIntegersAreExact) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir), int4 = quantized(dir, model, "int4-g128"), int8 = quantized(dir, model, "int8");
+  const auto expect_exact = [&](const std::string& source, const std::string& format, const std::string& name) {
+    const ConvertResult result = converted(source, dir / name, format);
+    EXPECT_EQ(result.requantized(), 0) << name;
+    expect_as_told(result, source, dir / name);
+  };
+  expect_exact(int8, "gptq", "gptq8");
+  expect_exact(dir / "gptq8", "gptq", "gptq8 again");
+  expect_exact(int4, "gptq", "gptq4");  // groups of 64 and of 32 become groups of 32
+  expect_exact(int4, "awq", "awq4");
+  expect_exact(dir / "awq4", "gptq", "awq to gptq");
+}
+
+TEST(Convert, PlainWeightsToAwqAreRounded) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir);
+  const ConvertResult rounded = converted(model, dir / "rounded", "awq");
+  EXPECT_EQ(rounded.requantized(), 14);
+  expect_as_told(rounded, model, dir / "rounded");
+  EXPECT_EQ(read_json_file(dir / "rounded/config.json")["quantization_config"]["group_size"], 32);  // rows of 64 and 96
+  // 84 rows do not fill words of 8 codes.
+  EXPECT_THAT(error_of([&] { converted(test::model_data("llama-mha"), dir / "awq", "awq"); }, ErrorCode::unsupported),
+              HasSubstr("does not fill words of 8 codes"));
+  EXPECT_FALSE(std::filesystem::exists(dir / "awq"));
+  EXPECT_FALSE(std::filesystem::exists(dir / "awq.partial"));
+  const ConvertResult four = converted(model, dir / "q4.gguf", "gguf", "q4_0");
+  const ConvertResult awq = converted(dir / "q4.gguf", dir / "awq", "awq");
+  EXPECT_EQ(awq.requantized(), 0);
+  expect_as_told(awq, dir / "q4.gguf", dir / "awq");
+  EXPECT_EQ(read_json_file(dir / "awq/config.json")["quantization_config"]["version"], "gemm");
+}
+
+TEST(Convert, WrongCallsLeaveNothing) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir);
+  EXPECT_THAT(error_of([&] { converted(model, dir / "x", "onnx"); }, ErrorCode::bad_call), HasSubstr("there are: compressed-tensors, gptq, awq, gguf"));
+  EXPECT_THAT(error_of([&] { converted(model, dir / "x", "gguf"); }, ErrorCode::bad_call), HasSubstr("ends with .gguf"));
+  EXPECT_THAT(error_of([&] { converted(model, dir / "x.gguf", "gguf", "q3_k"); }, ErrorCode::bad_call), HasSubstr("there are: auto, f32"));
+  EXPECT_THAT(error_of([&] { converted(model, model, "bf16"); }, ErrorCode::bad_call), HasSubstr("exists already"));
+  for (const std::string format : {"bf16", "gguf"}) {
+    const std::string output = dir / ("y" + std::string(format == "gguf" ? ".gguf" : ""));
+    const auto stop = [](double done, std::string_view) { return done < 0.5; };
+    EXPECT_THROW(convert_checkpoint(two_threads(), model, output, {format}, stop), Error);
+  }
+  std::filesystem::remove(model + "/tokenizer.json");
+  EXPECT_THAT(error_of([&] { converted(model, dir / "x.gguf", "gguf"); }), HasSubstr("no tokenizer.json"));
+  int left = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(dir.path())) left += entry.path() != model;
+  EXPECT_EQ(left, 0);
+}
+
+// The whole circle through the program's own loader: the same logits would follow from the same values; here the loader
+// takes what was written.
+TEST(Convert, WhatIsWrittenLoads) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir), int8 = quantized(dir, model, "int8");
+  converted(int8, dir / "m.gguf", "gguf");
+  converted(int8, dir / "gptq", "gptq");
+  for (const std::string& path : {dir / "m.gguf", dir / "gptq"}) EXPECT_GT(load_model(two_threads(), path).weights.bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace codecllm
