@@ -78,7 +78,8 @@ const Bad kBadConfigs[] = {
     {kBad, R"({"eos_token_id": [1, "x"]})", "eos_token_id"},
     {kBad, R"({"eos_token_id": 5000000000})", "eos_token_id"},
     {kUnsupported, R"({"hidden_act": "gelu"})", "gelu"},
-    {kUnsupported, R"({"rope_scaling": {"type": "longrope", "factor": 4}})", "longrope"},
+    {kUnsupported, R"({"rope_scaling": {"type": "su", "factor": 4}})", "su"},
+    {kBad, R"({"rope_scaling": {"type": "longrope", "short_factor": [1], "long_factor": [1]}})", "short_factor"},
 };
 
 TEST(Spec, RefusesBadConfigsByKeyAndFile) {

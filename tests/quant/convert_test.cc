@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "format/plain_float.h"
 #include "model/model_tokenizer.h"
 #include "model/weights.h"
 #include "quant/convert_job.h"
