@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds and runs all tests. The last line is "N passed, N failed"; exit 1 if one failed.
 #   ./test.sh [STAGE...]     stages: release asan fuzz tsan aarch64 (default: all of them, in this order)
-#   release  g++ -O3, every test, the layer check, the installed package
+#   release  g++, every test, the layer check, the installed package
 #   asan     clang, warnings as errors, address and undefined-behaviour sanitizers: every test
 #   fuzz     the fuzz targets of the same build, FUZZ_SECONDS (default 20) each
 #   tsan     thread sanitizer: thread pool, kernels, model, generation

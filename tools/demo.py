@@ -179,9 +179,8 @@ def make_models(run, model, folder):
         code, out, error = run.attempt(*arguments)
         if code == 1:  # refused as garbage; the demo wants to show what it would have been
             print(textwrap.fill(f"{name} is refused: {error.strip()}", WIDTH, subsequent_indent="    "))
-            made = run(*arguments, "--force")
-        else:
-            made = json.loads(out)
+            _, out, _ = run.attempt(*arguments, "--force")
+        made = json.loads(out)
         print(f"{name:21s} {made['weight_bytes'] / 1e6:7.2f} MB  {made['bits_per_weight']:6.2f} bits per weight  "
               f"{made['seconds']:6.2f} s")
 

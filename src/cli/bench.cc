@@ -156,7 +156,8 @@ void add_bench(CLI::App& app, Globals& globals) {
   command.add_option("--rounds", a->rounds, "Rounds in which the models take turns; medians are shown")->check(CLI::Range(1, 1000))->capture_default_str();
   command.add_option("--prompt-tokens", a->measure.prompt_tokens, "Tokens of the prefill")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
   command.add_option("--decode-tokens", a->measure.decode_tokens, "Tokens decoded one by one")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
-  command.add_option("--batch", a->measure.batches, "Sequences decoded together; repeatable (default 4, 8, 16)")->expected(1)->take_all();
+  command.add_option("--batch", a->measure.batches, "Sequences decoded together; repeatable (default 4, 8, 16)")
+      ->expected(1)->take_all()->check(CLI::Range(1, 4096));
 }
 
 }  // namespace codecllm::cli

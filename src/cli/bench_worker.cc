@@ -35,7 +35,7 @@ bool read_line(int fd, std::string& pending, std::string& line) {
     }
     char buffer[4096];
     const ssize_t got = ::read(fd, buffer, sizeof buffer);
-    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EINTR && !interrupted()) continue;
     if (got <= 0) return false;
     pending.append(buffer, static_cast<size_t>(got));
   }

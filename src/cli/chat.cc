@@ -13,8 +13,9 @@ namespace codecllm::cli {
 namespace {
 
 // Runs the conversation again from where the session's tokens and the new ones part, and generates the answer.
-std::string answer(TokenSession& session, std::vector<int32_t>& held, const Loaded& loaded, const std::vector<int32_t>& tokens,
+std::string answer(TokenSession& session, const Loaded& loaded, const std::vector<int32_t>& tokens,
                    const GenerateOptions& options) {
+  const std::span<const int32_t> held = session.tokens();
   size_t same = 0;
   while (same + 1 < tokens.size() && same < held.size() && held[same] == tokens[same]) ++same;
   session.truncate(static_cast<int64_t>(same));
@@ -25,9 +26,6 @@ std::string answer(TokenSession& session, std::vector<int32_t>& held, const Load
     return !interrupted();
   });
   fmt::print("\n");
-  held = tokens;
-  held.insert(held.end(), result.tokens.begin(), result.tokens.end());
-  held.resize(static_cast<size_t>(session.length()));
   return result.text;
 }
 
@@ -39,6 +37,7 @@ void add_chat(CLI::App& app, Globals& globals) {
   };
   auto a = std::make_shared<Arguments>();
   a->options.max_tokens = 512;
+  a->options.own_text = true;
   CLI::App& command = add_command(app, globals, "chat", "Talks, with the model's chat template; Ctrl-D ends", [&globals, a] {
     if (globals.json) throw Error(ErrorCode::bad_call, "chat", "chat is interactive and has no --json; use generate");
     const auto context = globals.context();
@@ -49,13 +48,12 @@ void add_chat(CLI::App& app, Globals& globals) {
     TokenSession session(loaded.model, loaded.model.spec.max_positions, a->kv_type());
     std::vector<ChatMessage> messages;
     if (!a->system.empty()) messages.push_back({"system", a->system});
-    std::vector<int32_t> held;
     for (std::string line; !interrupted() && (fmt::print("> "), std::fflush(stdout), std::getline(std::cin, line));) {
       if (line.empty()) continue;
       messages.push_back({"user", line});
       const std::string text = apply_chat_template(loaded.tokenizer, messages, true);
       // The template writes BOS itself where the model wants it.
-      messages.push_back({"assistant", answer(session, held, loaded, loaded.tokenizer.encode(text, false), a->options)});
+      messages.push_back({"assistant", answer(session, loaded, loaded.tokenizer.encode(text, false), a->options)});
     }
     fmt::print("\n");
     return interrupted() ? 130 : 0;

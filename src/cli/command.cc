@@ -15,9 +15,15 @@ namespace {
 
 volatile std::sig_atomic_t g_interrupted = 0;
 
-void on_signal(int signal) {
-  g_interrupted = 1;
-  std::signal(signal, SIG_DFL);  // a second Ctrl-C ends the program at once
+void on_signal(int) { g_interrupted = 1; }
+
+// No restart: a read that waits for the user or for another process ends with EINTR. A second Ctrl-C ends the program.
+void catch_signals() {
+  struct sigaction action = {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESETHAND;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
 }
 
 // Draws progress; shared by the copies of one std::function.
@@ -88,8 +94,7 @@ CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const c
   command.add_flag("-q,--quiet", globals.quiet, "No progress and no notes");
   command.add_flag("-v,--verbose", globals.verbose, "More about what is done");
   command.callback([action = std::move(action)] {
-    std::signal(SIGINT, on_signal);
-    std::signal(SIGTERM, on_signal);
+    catch_signals();
     const int code = action();
     if (code != 0) throw CLI::RuntimeError(code);
   });

@@ -14,7 +14,7 @@ struct Loaded {
   double seconds;
 };
 
-// Throws Error(unsupported) where the tokenizer has more ids than the model has embeddings.
+// Notes where the tokenizer has more ids than the model has embeddings (padding ids that no text needs).
 Loaded load(const Context& context, const Globals& globals, const std::string& directory);
 
 }  // namespace codecllm::cli

@@ -57,7 +57,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
     } else {
       print(result, *a);
     }
-    return 0;
+    return result.bad.empty() ? 0 : 1;
   });
   std::string presets;
   for (const QuantScheme& preset : scheme_presets()) presets += (presets.empty() ? "" : ", ") + preset.name;
@@ -70,7 +70,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
       ->expected(1)->take_all();
   command.add_option("--scale-rule", a->rule, "codecllm (amax/127) or compressed-tensors (amax/127.5)")
       ->check(CLI::IsMember({"codecllm", "compressed-tensors"}))->capture_default_str();
-  command.add_flag("--force", a->force, "Write the output even when a check fails");
+  command.add_flag("--force", a->force, "Keep the output even when a check fails (exit code 1 all the same)");
 }
 
 }  // namespace codecllm::cli

@@ -196,7 +196,7 @@ class Inspector {
     for (const QuantGroup& group : config_.groups())
       if (const auto sentence = refused_by(group.scheme))
         problem(false, *sentence, "quantize with int8 or int4-g128 for a checkpoint that vLLM loads");
-    if (!config_.method().empty() && checkpoint_.config().value("tie_word_embeddings", false) == false &&
+    if (!config_.method().empty() && !spec_.tied_head &&
         checkpoint_.find(spec_.lm_head + ".weight") != nullptr && config_.group_for(spec_.lm_head) != nullptr)
       problem(false, "lm_head is stored in 16 bits and not in the ignore list, so transformers will expect codes for it",
               "add \"lm_head\" to quantization_config.ignore");

@@ -55,6 +55,11 @@ class Output {
     return wanted && !*stopped;
   }
 
+  // The text goes on from these tokens: what a decoder does only at the start of a text is done with.
+  void begin_after(std::span<const int32_t> tokens) {
+    for (const int32_t token : tokens) decoder_.push(token);
+  }
+
   StreamDecoder& decoder() { return decoder_; }
 
  private:
@@ -78,13 +83,13 @@ GenerateResult generate(TokenSession& session, const DecoderModel& model, const 
   result.finish = "length";
   Sampler sampler(options.sampler);
   Output output(tokenizer, options, sink, result.text);
-  std::vector<int32_t> all(prompt.begin(), prompt.end());
   Stopwatch clock;
   std::span<const float> logits = session.append(prompt);
   result.prompt_s = clock.restart();
+  if (!options.own_text) output.begin_after(session.tokens());
   bool stopped = false, wanted = true;
   while (wanted && static_cast<int64_t>(result.tokens.size()) < options.max_tokens) {
-    const int32_t token = sampler.pick(logits.first(static_cast<size_t>(model.spec.vocab)), all);
+    const int32_t token = sampler.pick(logits.first(static_cast<size_t>(model.spec.vocab)), session.tokens());
     const auto& eos = model.spec.eos;
     const bool ends = std::find(eos.begin(), eos.end(), token) != eos.end() || tokenizer.eos_id() == token;
     if (ends && !options.ignore_eos) {
@@ -92,7 +97,7 @@ GenerateResult generate(TokenSession& session, const DecoderModel& model, const 
       break;
     }
     result.tokens.push_back(token);
-    all.push_back(token);
+    const bool held = session.hold(token);
     if (result.tokens.size() == 1) {
       result.ttft_s = result.prompt_s + clock.restart();
     } else {
@@ -101,11 +106,11 @@ GenerateResult generate(TokenSession& session, const DecoderModel& model, const 
     }
     wanted = output.push(output.decoder().push(token), false, &stopped);
     if (!wanted || static_cast<int64_t>(result.tokens.size()) == options.max_tokens) break;
-    if (session.length() == session.capacity()) {
+    if (!held) {
       result.finish = "context";
       break;
     }
-    logits = session.append({&token, 1});
+    logits = session.append({});
   }
   if (wanted) output.push(output.decoder().finish(), true, &stopped);
   if (!wanted) result.finish = stopped ? "stop" : "cancelled";

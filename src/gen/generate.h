@@ -17,6 +17,7 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;  // text at which to stop; not part of the result
   bool ignore_eos = false;
+  bool own_text = false;  // the result is a text by itself, as a chat's answer, not the continuation of the prompt
 };
 
 struct GenerateResult {
@@ -36,7 +37,7 @@ struct GenerateResult {
 // Called with new text as soon as it is certain (whole characters, no beginning of a stop string); false ends it.
 using TextSink = std::function<bool(std::string_view text)>;
 
-// Appends the prompt to the session and generates. Throws Error(bad_call) when the prompt alone does not fit.
+// Appends the prompt to the session and generates; the session then holds the generated tokens too. Throws Error(bad_call) when the prompt alone does not fit.
 GenerateResult generate(TokenSession& session, const DecoderModel& model, const Tokenizer& tokenizer,
                         std::span<const int32_t> prompt, const GenerateOptions& options, const TextSink& sink = {});
 

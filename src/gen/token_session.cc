@@ -17,24 +17,39 @@ TokenSession::TokenSession(const DecoderModel& model, int64_t capacity, KvType k
     : capacity_(capacity), cache_(model.spec, kv, capacity), forward_(model, cache_) {}
 
 std::span<const float> TokenSession::append(std::span<const int32_t> tokens) {
-  if (tokens.empty()) throw Error(ErrorCode::bad_call, "session", "no tokens to append");
   const auto count = static_cast<int64_t>(tokens.size());
   if (length() + count > capacity_)
     throw Error(ErrorCode::bad_call, "session",
                 std::to_string(count) + " tokens after " + std::to_string(length()) + ", room for " +
                     std::to_string(capacity_));
   check_tokens(tokens, forward_.model().spec.vocab);
+  if (length() + count == sequence_.length) throw Error(ErrorCode::bad_call, "session", "no tokens to append");
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   std::span<const float> logits;
-  for (size_t begin = 0; begin < tokens.size(); begin += kChunk) {
-    const size_t end = std::min(tokens.size(), begin + kChunk);
-    const int64_t slot = length();
-    cache_.grow(sequence_, static_cast<int64_t>(end - begin));
+  while (sequence_.length < length()) {
+    const int64_t first = sequence_.length, end = std::min(length(), first + kChunk);
+    cache_.grow(sequence_, end - first);
     rows_.clear();
-    for (size_t i = begin; i < end; ++i)
-      rows_.push_back({tokens[i], &sequence_, slot + static_cast<int64_t>(i - begin), i + 1 == tokens.size()});
+    for (int64_t slot = first; slot < end; ++slot)
+      rows_.push_back({tokens_[static_cast<size_t>(slot)], &sequence_, slot, slot + 1 == length()});
     logits = forward_.run(rows_);
   }
   return logits;
+}
+
+bool TokenSession::hold(int32_t token) {
+  if (length() == capacity_) return false;
+  check_tokens({&token, 1}, forward_.model().spec.vocab);
+  tokens_.push_back(token);
+  return true;
+}
+
+void TokenSession::truncate(int64_t length) {
+  if (length < 0 || length > this->length())
+    throw Error(ErrorCode::bad_call, "session",
+                "cannot keep " + std::to_string(length) + " of " + std::to_string(this->length()) + " tokens");
+  tokens_.resize(static_cast<size_t>(length));
+  cache_.truncate(sequence_, std::min(length, sequence_.length));
 }
 
 }  // namespace codecllm

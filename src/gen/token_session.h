@@ -15,22 +15,28 @@ class TokenSession {
   // `capacity`: most tokens it will hold.
   TokenSession(const DecoderModel& model, int64_t capacity, KvType kv = KvType::f16);
 
-  // Appends tokens and returns the logits [vocab] after the last of them, valid until the next call. Throws
-  // Error(bad_call) for ids outside the vocabulary or beyond the capacity; the session is then unchanged.
+  // Appends tokens, runs all that have not run yet, and returns the logits [vocab] after the last of them, valid until
+  // the next call. Throws Error(bad_call) for ids outside the vocabulary, beyond the capacity, or when there is nothing
+  // to run; the session is then unchanged.
   std::span<const float> append(std::span<const int32_t> tokens);
 
-  // Forgets all but the first `length` tokens.
-  void truncate(int64_t length) { cache_.truncate(sequence_, length); }
+  // Takes a token that need not run before the next append. False when the session is full.
+  bool hold(int32_t token);
 
-  int64_t length() const { return sequence_.length; }
+  // Forgets all but the first `length` tokens.
+  void truncate(int64_t length);
+
+  std::span<const int32_t> tokens() const { return tokens_; }
+  int64_t length() const { return static_cast<int64_t>(tokens_.size()); }
   int64_t capacity() const { return capacity_; }
   size_t kv_bytes() const { return cache_.bytes(); }
 
  private:
   // Prompts run in pieces of this many rows: enough to reuse each weight many times, little enough scratch.
-  static constexpr size_t kChunk = 256;
+  static constexpr int64_t kChunk = 256;
 
   int64_t capacity_;
+  std::vector<int32_t> tokens_;  // of these the first sequence_.length are in the cache
   KvCache cache_;
   KvSequence sequence_;
   Forward forward_;

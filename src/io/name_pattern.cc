@@ -26,8 +26,8 @@ struct NamePattern::Regex {
 NamePattern::NamePattern(std::string text, std::string file)
     : text_(std::move(text)), file_(std::move(file)) {
   const auto fail = [&](const std::string& what) {
-    throw Error(ErrorCode::bad_input, "quantization_config", "'" + shown(text_) + "' " + what,
-                {.file = file_});
+    if (file_.empty()) throw Error(ErrorCode::bad_call, "pattern", "'" + shown(text_) + "' " + what);
+    throw Error(ErrorCode::bad_input, "quantization_config", "'" + shown(text_) + "' " + what, {.file = file_});
   };
   if (text_.size() > kMaxPatternBytes) fail("is longer than 4096 bytes");
   if (!text_.starts_with("re:")) return;

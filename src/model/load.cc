@@ -206,6 +206,10 @@ DecoderModel load_model(const Context& context, const std::string& directory, co
   ModelSpec spec = read_spec(checkpoint);
   Loader loader(context, checkpoint, spec, progress);
   ModelWeights weights = loader.load();
+  log_line(context, directory + ": " + spec.family + ", " + loader.common_scheme() + ", " +
+                        std::to_string(weights.bytes()) + " bytes in memory; kernels of " +
+                        std::string(isa_name(context.impl().isa)) + ", " + std::to_string(context.impl().pool.threads()) +
+                        " threads");
   return {&context, std::move(spec), std::move(weights), loader.common_scheme()};
 }
 

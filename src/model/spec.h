@@ -28,8 +28,6 @@ struct RopeSpec {
   bool by_length() const { return type == "dynamic" || short_factors != long_factors; }
 };
 
-// Which norm's output, or which linear's output, a linear layer reads; algorithms that move scale between neighbours
-// (SmoothQuant, AWQ) and the fused-layer checks take their pairs from here.
 enum class LinearKind : uint8_t { attention, mlp, lm_head };
 
 struct LinearSpec {
@@ -64,9 +62,6 @@ struct ModelSpec {
   std::vector<LinearSpec> linears() const;
 
   double parameters() const;  // all weights, the tied head counted once
-
-  // Keys and values of one token in all layers, as numbers.
-  int64_t kv_elements_per_token() const { return 2 * layers * kv_heads * head_dim; }
 };
 
 // Reads config.json (and generation_config.json's eos_token_id, if that is not null). Throws Error(unsupported) naming

@@ -17,6 +17,7 @@ namespace codecllm {
 namespace fs = std::filesystem;
 
 void refuse_existing(const std::string& directory) {
+  if (directory.empty()) throw Error(ErrorCode::bad_call, "quantize", "the output's name is empty");
   if (fs::exists(directory))
     throw Error(ErrorCode::bad_call, "quantize", "the output exists already; remove it or choose another name",
                 {.file = directory});
@@ -68,7 +69,12 @@ bool PartialOutput::take_up(const ShardPlan& shards, const std::string& fingerpr
 }
 
 void PartialOutput::start_over(const ShardPlan& shards, const std::string& fingerprint) {
-  for (const auto& entry : fs::directory_iterator(partial_)) fs::remove_all(entry.path());
+  if (!file_exists(journal_path_) && !fs::is_empty(partial_))
+    throw Error(ErrorCode::bad_call, "quantize", "this directory is not one that quantize left; remove it or choose another name",
+                {.file = partial_});
+  journal_ = OutputFile(journal_path_, OutputFile::Mode::create);
+  for (const auto& entry : fs::directory_iterator(partial_))
+    if (entry.path() != journal_path_) fs::remove_all(entry.path());
   try {
     for (const Shard& shard : shards.shards) {
       files_.push_back({OutputFile(partial_ + "/" + shard.file, OutputFile::Mode::create), &shard.layout});
@@ -79,7 +85,6 @@ void PartialOutput::start_over(const ShardPlan& shards, const std::string& finge
     discard();
     throw;
   }
-  journal_ = OutputFile(journal_path_, OutputFile::Mode::create);
   log_line(fingerprint);
 }
 

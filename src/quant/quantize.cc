@@ -169,11 +169,12 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   PartialOutput output(output_path, job.shards, fingerprint_of(checkpoint, job, options));
   QuantizeResult result;
   result.resumed = output.resumed();
+  if (result.resumed) log_line(context, output.partial_directory() + " is taken up again");
   result.notes = job.notes;
   try {
     Worker worker(context, checkpoint, options, progress, job, output);
+    worker.write_other_files();  // first: should one be unreadable, no work is lost
     worker.write_tensors();
-    worker.write_other_files();
     const Checkpoint written(output.partial_directory());
     VerifyResult verified = verify(context, written, &checkpoint, [&](double done, std::string_view what) {
       return !progress || progress(0.7 + 0.3 * done, what);
@@ -191,7 +192,7 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
     output.discard();
     std::string message = result.bad.front();
     if (result.bad.size() > 1) message += ", and " + std::to_string(result.bad.size() - 1) + " more layers like it";
-    throw Error(ErrorCode::bad_input, "quantize", message + "; nothing was written (--force writes it all the same)", {.file = model});
+    throw Error(ErrorCode::bad_input, "quantize", message + "; no output was left (--force keeps it all the same)");
   }
   output.commit();
   summarize(result, options);

@@ -39,7 +39,6 @@ class AddedTokenFinder {
   // Cuts `text`. With `parse_special` off, special tokens are left in the text.
   std::vector<Part> cut(std::string_view text, bool parse_special) const;
 
-  bool empty() const { return tokens_.empty(); }
 
  private:
   const AddedToken* longest_at(std::string_view text, size_t at) const;

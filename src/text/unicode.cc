@@ -153,9 +153,11 @@ void Regex::find_all(std::string_view text, std::vector<Match>& matches) const {
   UErrorCode status = U_ZERO_ERROR;
   const std::unique_ptr<icu::RegexMatcher> matcher(impl_->pattern->matcher(units, status));
   if (U_SUCCESS(status)) {
-    // One unit of the limit is about 10,000 steps of the engine, counted for each match by itself.
-    matcher->setTimeLimit(1000, status);
-    matcher->setStackLimit(64 << 20, status);
+    // Both limits stop expressions that take for ever, so they grow with an honest text. One unit of time is about
+    // 10,000 steps of the engine, summed over all matches; a run of one kind of character needs stack for each.
+    matcher->setTimeLimit(1000 + units.length() / 100, status);
+    matcher->setStackLimit(static_cast<int32_t>(std::min<int64_t>((64 << 20) + int64_t{128} * units.length(), INT32_MAX)),
+                           status);
   }
   OffsetMap offsets(units);
   int32_t last_end = -1;

@@ -48,6 +48,15 @@ TEST_F(Interrupt, CtrlCEndsAText) {
   EXPECT_EQ(silent.wait().code, 130);
 }
 
+TEST_F(Interrupt, CtrlCEndsALongRoundOfBench) {
+  const std::string model = test::tiny_model("llama", temp_ / "m", {{"max_position_embeddings", 10000000}});
+  Child child({"bench", model, "--decode-tokens", "500000"});
+  child.wait_until([&] { return child.err().find("measuring") != std::string::npos; });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  child.send(SIGINT);
+  EXPECT_EQ(child.wait().code, 130);
+}
+
 TEST_F(Interrupt, CtrlCDuringQuantizationCanBeTakenUpAgain) {
   ASSERT_EQ(run(quantize(temp_ / "whole")).code, 0);
   for (const char* phase : {"quantizing", "verifying"}) {

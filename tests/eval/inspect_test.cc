@@ -67,6 +67,16 @@ TEST(Inspect, ATiedHeadIsNoLayer) {
   EXPECT_EQ(errors(r), 0);
 }
 
+TEST(Inspect, KeysOfTheConfigMayBeNull) {
+  const TempDirectory temp;
+  const std::string source = test::copied_model("llama", temp / "source");
+  OrderedJson config = OrderedJson::parse(read_file(source + "/config.json"));
+  config["tie_word_embeddings"] = nullptr;
+  temp.write("source/config.json", dump_json(config));
+  quantize_checkpoint(test::two_threads(), source, temp / "m", {.scheme = scheme_preset("int8")});
+  EXPECT_EQ(errors(look(temp / "m")), 0);
+}
+
 TEST(Inspect, RangesAndEntropyAreThoseOfTheValues) {
   const TempDirectory temp;
   const std::string embedding = "model.embed_tokens.weight", head = "lm_head.weight",

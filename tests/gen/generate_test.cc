@@ -164,7 +164,44 @@ TEST(Generate, GoesOnInASessionThatHoldsText) {
   const GenerateResult r =
       generate(session, rig.model, rig.tokenizer, std::span(rig.prompt).subspan(2), wild(20));
   EXPECT_EQ(r.tokens, rig.run(wild(20)).tokens);
-  EXPECT_EQ(session.length(), 4 + 19);
+  EXPECT_EQ(session.length(), 4 + 20);
+}
+
+TEST(Generate, GoesOnFromWhatItGeneratedItself) {
+  const Rig rig;
+  GenerateOptions options = {.max_tokens = 12, .sampler = {.temperature = 0}, .ignore_eos = true};
+  const std::vector<int32_t> whole = rig.run(options).tokens;
+  TokenSession session(rig.model, 200);
+  options.max_tokens = 5;
+  std::vector<int32_t> joined = generate(session, rig.model, rig.tokenizer, rig.prompt, options).tokens;
+  EXPECT_EQ(session.length(), 9);
+  options.max_tokens = 7;
+  for (int32_t token : generate(session, rig.model, rig.tokenizer, {}, options).tokens) joined.push_back(token);
+  EXPECT_EQ(joined, whole);
+  session.truncate(9);
+  EXPECT_EQ(generate(session, rig.model, rig.tokenizer, {}, options).tokens,
+            std::vector<int32_t>(whole.begin() + 5, whole.end()));
+  error_of([&] { session.truncate(17); }, ErrorCode::bad_call);
+}
+
+// SentencePiece's decoders drop the first space of a text; a continuation is not the start of one.
+TEST(Generate, TheFirstSpaceOfAContinuationStays) {
+  Rig rig;
+  rig.tokenizer = test::tiny_metaspace_tokenizer();
+  rig.prompt = rig.tokenizer.encode("the hen");
+  const std::string before = rig.tokenizer.decode(rig.prompt);
+  int began_with_space = 0;
+  for (uint64_t seed = 0; seed < 300; ++seed) {
+    GenerateOptions options = wild(2, seed);
+    const GenerateResult r = rig.run(options);
+    std::vector<int32_t> all = rig.prompt;
+    all.insert(all.end(), r.tokens.begin(), r.tokens.end());
+    EXPECT_EQ(before + r.text, rig.tokenizer.decode(all));
+    began_with_space += r.text.starts_with(' ') ? 1 : 0;
+    options.own_text = true;
+    EXPECT_EQ(rig.run(options).text, rig.tokenizer.decode(r.tokens));
+  }
+  EXPECT_GT(began_with_space, 0);
 }
 
 TEST(GenerateResult, PercentilesAreOfTheSortedTimes) {

@@ -45,6 +45,17 @@ inline std::string tiny_tokenizer_json() {
   return dump_json(json);
 }
 
+// The same with spaces as SentencePiece writes them: the decoder drops the first one of a text.
+inline Tokenizer tiny_metaspace_tokenizer() {
+  OrderedJson json = OrderedJson::parse(tiny_tokenizer_json());
+  OrderedJson vocabulary = OrderedJson::object();
+  for (const auto& [token, id] : json["model"]["vocab"].items()) vocabulary[token == "Ġ" ? "▁" : token] = id;
+  json["model"]["vocab"] = vocabulary;
+  json["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "▁"}, {"prepend_scheme", "always"}, {"split", true}};
+  json["decoder"] = json["pre_tokenizer"];
+  return Tokenizer::from_json(dump_json(json), "tokenizer.json", {});
+}
+
 inline Tokenizer tiny_tokenizer(std::string_view config = {}) {
   return Tokenizer::from_json(tiny_tokenizer_json(), "tokenizer.json", config);
 }

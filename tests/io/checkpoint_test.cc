@@ -106,8 +106,8 @@ TEST_F(CheckpointTest, WantsTheDirectory) {
   EXPECT_THAT(error_of(open(dir / "model.safetensors"), ErrorCode::bad_call),
               HasSubstr("give the directory"));
   EXPECT_THAT(error_of(open(dir / "m.gguf")), HasSubstr("ends within the version"));
-  EXPECT_THAT(error_of(open(dir / "none"), ErrorCode::io), HasSubstr("no such directory"));
-  EXPECT_THAT(error_of(open(""), ErrorCode::io), HasSubstr("no such directory"));
+  EXPECT_THAT(error_of(open(dir / "none"), ErrorCode::bad_call), HasSubstr("no such directory"));
+  EXPECT_THAT(error_of(open(""), ErrorCode::bad_call), HasSubstr("no such directory"));
 }
 
 TEST_F(CheckpointTest, WantsAConfig) {

@@ -149,6 +149,13 @@ TEST_F(Resume, ADamagedPartialOutputStartsOver) {
   expect_finishes("out", "whole", "int8", false);
 }
 
+TEST_F(Resume, ADirectoryOfSomebodyElseIsLeftAlone) {
+  std::filesystem::create_directories(temp_ / "out.partial");
+  temp_.write("out.partial/thesis.txt", "mine");
+  test::error_of([&] { quantize("out"); }, ErrorCode::bad_call);
+  EXPECT_EQ(read_file(temp_ / "out.partial/thesis.txt"), "mine");
+}
+
 TEST_F(Resume, TwoAtATimeAreRefused) {
   quantize("whole");
   bool tried = false;

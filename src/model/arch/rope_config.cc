@@ -19,6 +19,10 @@ static std::vector<double> read_factors(const Json& scaling, const char* key, in
 }
 
 static void read_scaling(RopeSpec& rope, const Json& scaling, const std::string& file) {
+  for (const auto& [key, value] : scaling.items())
+    if (value.is_object())
+      throw Error(ErrorCode::unsupported, "config",
+                  "a rotation of its own for '" + key + "' layers is not in this version", {.file = file});
   rope.type = json_find<std::string>(scaling, "rope_type", file)
                   .value_or(json_or<std::string>(scaling, "type", "default", file));
   rope.base = json_or<double>(scaling, "rope_theta", rope.base, file);
