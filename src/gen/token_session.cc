@@ -23,7 +23,8 @@ std::span<const float> TokenSession::append(std::span<const int32_t> tokens) {
                 std::to_string(count) + " tokens after " + std::to_string(length()) + ", room for " +
                     std::to_string(capacity_));
   check_tokens(tokens, forward_.model().spec.vocab);
-  if (length() + count == sequence_.length) throw Error(ErrorCode::bad_call, "session", "no tokens to append");
+  if (length() + count == 0) throw Error(ErrorCode::bad_call, "session", "no tokens to append");
+  if (length() + count == sequence_.length) cache_.truncate(sequence_, length() - 1);  // its logits are wanted again
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
   std::span<const float> logits;
   while (sequence_.length < length()) {

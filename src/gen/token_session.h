@@ -16,8 +16,8 @@ class TokenSession {
   TokenSession(const DecoderModel& model, int64_t capacity, KvType kv = KvType::f16);
 
   // Appends tokens, runs all that have not run yet, and returns the logits [vocab] after the last of them, valid until
-  // the next call. Throws Error(bad_call) for ids outside the vocabulary, beyond the capacity, or when there is nothing
-  // to run; the session is then unchanged.
+  // the next call. With no tokens: the logits after what is held. Throws Error(bad_call) for ids outside the vocabulary,
+  // beyond the capacity, or when nothing is held; the session is then unchanged.
   std::span<const float> append(std::span<const int32_t> tokens);
 
   // Takes a token that need not run before the next append. False when the session is full.

@@ -97,7 +97,8 @@ TEST(TokenSession, RefusalsLeaveItUnchanged) {
   EXPECT_NE(refused({-1}).find("-1"), std::string::npos);
   refused({std::numeric_limits<int32_t>::max()});
   refused({std::numeric_limits<int32_t>::min()});
-  refused({});
+  EXPECT_EQ(append(session, {}), logits_after(llama(), std::span(tokens).first(6)));
+  error_of([&] { TokenSession(llama(), 10).append({}); }, ErrorCode::bad_call);
   EXPECT_EQ(append(session, std::span(tokens).subspan(6)), logits_after(llama(), tokens));
   error_of([&] { session.append(std::vector<int32_t>{1}); }, ErrorCode::bad_call);
   EXPECT_EQ(session.length(), 10);
