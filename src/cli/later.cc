@@ -5,7 +5,7 @@
 namespace codecllm::cli {
 
 void add_later(CLI::App& app, Globals&) {
-  for (const char* name : {"compare", "outliers", "compress", "decompress", "serve", "pull"}) {
+  for (const char* name : {"compare", "outliers", "serve", "pull"}) {
     CLI::App& command = *app.add_subcommand(name, "Not in this version")->group("");
     command.allow_extras();
     command.callback([name] {

@@ -61,6 +61,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
   });
   std::string presets;
   for (const QuantScheme& preset : scheme_presets()) presets += (presets.empty() ? "" : ", ") + preset.name;
+  presets += ", lossless, int8-coded, coded-B (for example coded-4.5)";
   command.add_option("model", a->model, "Model directory")->required();
   command.add_option("-o,--output", a->output, "Directory to write; must not exist")->required();
   command.add_option("--scheme", a->scheme, presets)->required();

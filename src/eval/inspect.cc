@@ -6,10 +6,13 @@
 #include <cstring>
 #include <mutex>
 
+#include "codec/encode_tensor.h"
 #include "eval/lint.h"
 #include "format/plain_float.h"
+#include "io/coded_tensors.h"
 #include "io/packed_reader.h"
 #include "io/quant_config.h"
+#include "kernels/dispatch.h"
 #include "model/weights.h"
 
 namespace codecllm {
@@ -140,7 +143,7 @@ class Inspector {
       const auto n = static_cast<double>(linear.rows) * static_cast<double>(linear.columns);
       try {
         const double layer_bits = 8 * layer_bytes(linear);
-        if (!config_.method().empty() && !is_stored_quantized(checkpoint_, linear.name)) continue;
+        if (!config_.method().empty() && !is_stored_quantized(checkpoint_, linear.name) && checkpoint_.find(linear.name + kCodedSuffix) == nullptr) continue;
         bits += layer_bits;
         weights += n;
       } catch (const Error& error) {
@@ -152,13 +155,33 @@ class Inspector {
 
   void need(const std::string& name, const std::vector<int64_t>& shape) {
     const TensorInfo* tensor = checkpoint_.find(name);
+    if (tensor == nullptr && checkpoint_.find(name + "_coded") != nullptr) {
+      look_at_coded(name.substr(0, name.size() - 7), shape);
+      return;
+    }
     if (tensor == nullptr)
       problem(true, name + " is missing", "fetch the model again; it cannot be loaded without");
     else if (tensor->shape != shape)
       problem(true, name + " has another shape than config.json says", "config.json and weights are of different models");
   }
 
+  // Bytes of a coded matrix and its scales.
+  uint64_t look_at_coded(const std::string& module, const std::vector<int64_t>& shape) {
+    const CodedTensors tensors = coded_tensors(checkpoint_, module);
+    const CodedTensor coded = open_coded(tensors.bytes.as<const uint8_t>(), tensors.place.file, tensors.place.tensor);
+    if (shape != std::vector<int64_t>{static_cast<int64_t>(coded.header.rows), static_cast<int64_t>(coded.header.columns)})
+      problem(true, tensors.place.tensor + " has another shape than config.json says", "config.json and weights are of different models");
+    const auto it = std::find_if(result_.tensors.begin(), result_.tensors.end(), [&](const TensorReport& t) { return t.name == tensors.place.tensor; });
+    if (it != result_.tensors.end())
+      it->entropy_bits = coded_entropy(context_.impl().pool, coded, kernels_for(context_.impl().isa).decode_panel);
+    return tensors.coded->data.size() + (tensors.scales != nullptr ? tensors.scales->data.size() : 0);
+  }
+
   double layer_bytes(const LinearSpec& linear) {
+    if (checkpoint_.find(linear.name + kCodedSuffix) != nullptr) {
+      ++result_.schemes["coded"];
+      return static_cast<double>(look_at_coded(linear.name, {linear.rows, linear.columns}));
+    }
     const QuantGroup* group = config_.group_for(linear.name);
     if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint_, linear.name)) {
       const TensorInfo& weight = checkpoint_.need(linear.name + ".weight");

@@ -2,6 +2,7 @@
 #include "format/scheme.h"
 
 #include "codecllm/error.h"
+#include "format/coded_scheme.h"
 
 namespace codecllm {
 
@@ -96,8 +97,13 @@ QuantScheme scheme_preset(std::string_view name) {
     list += (list.empty() ? "" : ", ") + preset.name;
   }
   if (auto scheme = integer_scheme(name)) return *std::move(scheme);
+  if (const auto coded = coded_scheme(std::string(name))) {
+    const auto weights = coded->lossless ? std::nullopt : std::optional(QuantArgs{.num_bits = 8, .strategy = Strategy::channel});
+    return {std::string(name), weights};
+  }
   throw Error(ErrorCode::bad_call, "scheme",
-              "no scheme '" + std::string(name) + "'; there are: " + list + ", and intB[-tensor|-gN][-asym]");
+              "no scheme '" + std::string(name) + "'; there are: " + list +
+                  ", lossless, int8-coded, coded-B (such as coded-4.5), and intB[-tensor|-gN][-asym]");
 }
 
 QuantScheme fit_scheme(const QuantScheme& scheme, int64_t columns) {

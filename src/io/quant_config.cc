@@ -13,7 +13,7 @@ namespace codecllm {
 namespace {
 
 constexpr std::array kFormats = {"dense", "int-quantized", "float-quantized", "naive-quantized",
-                                 "pack-quantized", "mxfp8-quantized"};
+                                 "pack-quantized", "mxfp8-quantized", "coded"};
 
 [[noreturn]] void refuse(ErrorCode code, const std::string& what, const std::string& file) {
   throw Error(code, "quantization_config", what, {.file = file});

@@ -82,16 +82,19 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
       codes = quantize(pool, kernels, scratch, inputs, stride, rows, w);
       quantized_for = &w;
     }
+    scratch.panels.fit(w, pool.threads());
     pool.parallel_for(static_cast<size_t>(w.panels()), panel_grain(w.panels(), pool.threads()),
-                      [&](size_t begin, size_t end, int) {
-                        const auto first = static_cast<int64_t>(begin), last = static_cast<int64_t>(end);
-                        if (is_integer(w.element)) {
-                          kernels.matmul_int(w, codes, out.y, out.y_stride, first, last);
-                        } else if (is_float8(w.element)) {
-                          kernels.matmul_float8(w, scaled, out.y, out.y_stride, first, last);
-                        } else {
-                          kernels.matmul_float(w, x, x_stride, rows, out.y, out.y_stride, first, last);
-                        }
+                      [&](size_t begin, size_t end, int worker) {
+                        for_decoded_panels(kernels, w, scratch.panels.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
+                                           [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
+                                             if (is_integer(w.element)) {
+                                               kernels.matmul_int(part, codes, out.y + row, out.y_stride, first, last);
+                                             } else if (is_float8(w.element)) {
+                                               kernels.matmul_float8(part, scaled, out.y + row, out.y_stride, first, last);
+                                             } else {
+                                               kernels.matmul_float(part, x, x_stride, rows, out.y + row, out.y_stride, first, last);
+                                             }
+                                           });
                       });
   }
 }

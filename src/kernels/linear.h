@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "kernels/coded_panels.h"
 #include "kernels/table.h"
 
 namespace codecllm {
@@ -17,6 +18,7 @@ struct LinearScratch {
   std::vector<float> scales;   // [rows]
   std::vector<int32_t> sums;   // [rows, groups, halves]
   std::vector<float> rounded, group_scales;  // [rows, padded columns], [rows, groups]: inputs as 8-bit floats
+  PanelScratch panels;         // of coded weights
 };
 
 struct LinearOut {

@@ -3,10 +3,16 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/memory.h"
+#include "base/thread_pool.h"
+#include "codec/container.h"
+#include "codec/decoder.h"
+#include "codecllm/error.h"
+#include "format/dtype.h"
 #include "format/scheme.h"
 #include "kernels/views.h"
 
@@ -18,6 +24,12 @@ class Matrix {
   // Zeroed. group: columns that share a scale, a multiple of 32 below `columns` or `columns` itself; ignored for plain
   // floats. Throws Error(unsupported) for integer rows longer than kMaxIntColumns.
   Matrix(Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type);
+
+  // Entropy-coded weights, kept as they are; integer kinds have one scale per row: `scales` as MatrixView has them, or null
+  // and then set_scale. Takes the container's bytes; throws Error for what open_coded refuses and for a container of another
+  // shape.
+  static Matrix from_coded(Buffer container, int64_t rows, int64_t columns, ScaleType scale_type, const ErrorPlace& place,
+                           const void* scales = nullptr);
 
   const MatrixView& view() const { return view_; }
   int64_t rows() const { return view_.rows; }
@@ -55,6 +67,7 @@ class Matrix {
 
   Buffer data_, scales_, zeros_;
   std::vector<int32_t> order_;
+  std::unique_ptr<CodedView> coded_;  // into data_
 };
 
 // The element that holds this file type unchanged, or the codes of a scheme.
@@ -63,7 +76,16 @@ Element element_of(const QuantArgs& args);
 // The type that holds scales of a file's type exactly (powers of two are BF16).
 ScaleType scale_type_of(DType type);
 
-// One row as float, dequantized; out [columns].
-void read_row(const MatrixView& w, int64_t row, float* out);
+// The kind that codes the element as it is, and the element that a kind decodes to.
+CodeKind coding_of(Element element);
+Element element_of(CodeKind kind);
+
+// Plain weights coded as they are. Integers: one scale per row.
+Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind);
+Matrix encoded(ThreadPool& pool, const Matrix& plain);
+
+// One row as float, dequantized; out [columns]. decode_panel: the tier's, for coded weights.
+void read_row(const MatrixView& w, int64_t row, float* out,
+              void (*decode_panel)(const CodedView&, int64_t, uint8_t*) = decode_panel_portable);
 
 }  // namespace codecllm

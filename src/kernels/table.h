@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "codec/coded_view.h"
 #include "kernels/views.h"
 
 namespace codecllm {

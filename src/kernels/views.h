@@ -16,6 +16,8 @@
 
 #include <stdint.h>
 
+#include "codec/coded_view.h"
+
 // An inline function that the linker may share between tiers could be kept in its AVX-512 form and crash an older CPU;
 // so what this header defines is always inlined.
 #define CODECLLM_INLINE inline __attribute__((always_inline))
@@ -78,6 +80,7 @@ struct MatrixView {
   // Column k of the data is input order[k], so that columns of a group stand together; null: in their own order.
   const int32_t* order = nullptr;  // [columns]
   ActivationScheme activation = {};  // integers and 8-bit floats
+  const CodedView* coded = nullptr;  // entropy-coded instead: panels of the same lines, and data is null
 
   CODECLLM_INLINE int64_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
   CODECLLM_INLINE int64_t groups() const { return (columns + group - 1) / group; }

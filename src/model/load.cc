@@ -2,6 +2,7 @@
 #include <map>
 
 #include "format/plain_float.h"
+#include "io/coded_tensors.h"
 #include "io/packed_reader.h"
 #include "io/quant_config.h"
 #include "model/weights.h"
@@ -23,7 +24,10 @@ class Loader {
         checkpoint_(checkpoint),
         spec_(spec),
         config_(QuantConfig::read(checkpoint.config(), checkpoint.config_path())),
-        progress_(progress) {}
+        progress_(progress) {
+    const auto it = checkpoint.config().find("quantization_config");
+    if (it != checkpoint.config().end() && it->is_object()) coded_name_ = it->value("scheme", coded_name_);
+  }
 
   ModelWeights load() {
     ModelWeights weights;
@@ -107,7 +111,21 @@ class Loader {
     return values;
   }
 
+  Matrix load_coded(const std::string& module, int64_t rows, int64_t columns) {
+    CodedTensors tensors = coded_tensors(checkpoint_, module);
+    ++scheme_count_[coded_name_];
+    const ScaleType type = tensors.scales == nullptr || tensors.scales->dtype == DType::f32 ? ScaleType::f32
+                           : tensors.scales->dtype == DType::bf16                           ? ScaleType::bf16
+                                                                                            : ScaleType::f16;
+    Matrix matrix = Matrix::from_coded(std::move(tensors.bytes), rows, columns, type, tensors.place);
+    for (int64_t row = 0; tensors.scales != nullptr && row < rows; ++row)
+      matrix.set_scale(row, 0, load_float(tensors.scales->data.data(), row, tensors.scales->dtype));
+    checkpoint_.release(*tensors.coded);
+    return matrix;
+  }
+
   Matrix load_plain(const std::string& module, int64_t rows, int64_t columns) {
+    if (checkpoint_.find(module + kCodedSuffix) != nullptr) return load_coded(module, rows, columns);
     const TensorInfo& tensor = need(module + ".weight", {rows, columns});
     ++scheme_count_[tensor.dtype == DType::f32 ? "f32" : tensor.dtype == DType::f16 ? "f16" : "bf16"];
     Matrix matrix(element_of(tensor.dtype), rows, columns, columns, ScaleType::f32);
@@ -193,6 +211,7 @@ class Loader {
   const QuantConfig config_;
   const Progress& progress_;
   std::map<std::string, int> scheme_count_;
+  std::string coded_name_ = "coded";
 };
 
 }  // namespace

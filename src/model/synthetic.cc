@@ -5,6 +5,9 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "codec/rate.h"
+#include "format/coded_scheme.h"
+#include "format/float16.h"
 #include "format/grid.h"
 
 namespace codecllm {
@@ -59,7 +62,7 @@ class Maker {
 
   ModelWeights make() {
     ModelWeights weights;
-    const QuantScheme plain = scheme_.weights ? scheme_preset("bf16") : scheme_;
+    const QuantScheme plain = coded_scheme(scheme_.name) ? scheme_preset("lossless") : scheme_.weights ? scheme_preset("bf16") : scheme_;
     weights.embedding = matrix(spec_.vocab, spec_.hidden, plain);
     weights.final_norm = ones(spec_.hidden);
     for (int64_t layer = 0; layer < spec_.layers; ++layer) {
@@ -94,11 +97,15 @@ class Maker {
     const Element element = quantized ? element_of(*fitted.weights) : element_of(fitted.plain);
     Matrix out(element, rows, columns, group, ScaleType::bf16);
     if (fitted.activations) out.set_activation({activation_mode(*fitted.activations)});
+    const auto coding = coded_scheme(scheme.name);
+    const UniformRate rate = coding && coding->rate > 0 ? rate_of(rows, columns, seed, size, coding->rate) : UniformRate();
     pool_.parallel_for(static_cast<size_t>(out.view().panels()), 4, [&](size_t begin, size_t end, int) {
       std::vector<float> panel(static_cast<size_t>(kPanelRows * columns));
       for (auto p = static_cast<int64_t>(begin); p < static_cast<int64_t>(end); ++p) {
         values_.fill(panel, seed + static_cast<uint64_t>(p) * 7919, size);
-        if (quantized) {
+        if (rate.steps_per_rms > 0) {
+          set_codes(out, p, panel, rate);
+        } else if (quantized) {
           set_codes(out, p, panel, *fitted.weights, group, size);
         } else {
           const void* source[kPanelRows];
@@ -107,7 +114,32 @@ class Maker {
         }
       }
     });
-    return out;
+    if (!coding) return out;
+    const CodeKind kind = rate.steps_per_rms > 0 ? rate.kind : coding_of(element);
+    return Matrix::from_coded(encode_matrix(pool_, out.view(), kind), rows, columns, ScaleType::bf16, {}, out.view().scales);
+  }
+
+  UniformRate rate_of(int64_t rows, int64_t columns, uint64_t seed, float size, double bits) const {
+    std::vector<std::vector<float>> panels(static_cast<size_t>(std::min<int64_t>(4, (rows + kPanelRows - 1) / kPanelRows)));
+    for (size_t p = 0; p < panels.size(); ++p) {
+      panels[p].resize(static_cast<size_t>(kPanelRows * columns));
+      values_.fill(panels[p], seed + p * 7919, size);
+    }
+    return choose_rate(panels, columns, bits, container_bits(rows, columns, 16));
+  }
+
+  void set_codes(Matrix& out, int64_t p, const std::vector<float>& panel, const UniformRate& rate) {
+    const int64_t columns = out.columns(), rows = rows_of(out, p);
+    std::vector<int8_t> codes(panel.size());
+    const int8_t* source[kPanelRows];
+    for (int64_t i = 0; i < rows; ++i) {
+      const std::span<const float> row(panel.data() + i * columns, static_cast<size_t>(columns));
+      const float scale = bf16_to_f32(f32_to_bf16(rate_scale(rate, row)));
+      source[i] = codes.data() + i * columns;
+      rate_codes(rate, row, scale, codes.data() + i * columns);
+      out.set_scale(p * kPanelRows + i, 0, scale);
+    }
+    out.set_panel(p, Matrix::CodeRows(source, static_cast<size_t>(rows)));
   }
 
   // No input is seen beforehand, so what a checkpoint has a given scale for is found at run time.

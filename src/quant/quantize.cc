@@ -8,9 +8,11 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "format/coded_scheme.h"
 #include "format/plain_float.h"
 #include "model/model_tokenizer.h"
 #include "model/weights.h"
+#include "quant/coded.h"
 #include "quant/output.h"
 #include "quant/rtn.h"
 
@@ -58,27 +60,13 @@ class Worker {
     }
   }
 
-  // Everything beside the weights: tokenizer, generation settings, licence. Weights in other formats stay behind.
   void write_other_files() {
     if (checkpoint_.gguf() != nullptr)
       for (const auto& [name, text] : gguf_companions(*checkpoint_.gguf())) output_.write_file(name, text);
     else
-      copy_other_files();
+      for (const std::string& name : other_files(checkpoint_.directory())) output_.copy_file(checkpoint_.directory() + "/" + name, name);
     output_.write_file("config.json", dump_json(job_.config, 2) + "\n");
     if (!job_.shards.index.empty()) output_.write_file("model.safetensors.index.json", job_.shards.index);
-  }
-
- private:
-  void copy_other_files() {
-    static constexpr const char* kWeights[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"};
-    for (const auto& entry : fs::directory_iterator(checkpoint_.directory())) {
-      const std::string name = entry.path().filename();
-      const auto is_weight = [&](const char* ending) { return name.ends_with(ending); };
-      if (!entry.is_regular_file() || name == "config.json" || name.ends_with(".index.json") ||
-          std::any_of(std::begin(kWeights), std::end(kWeights), is_weight) || entry.file_size() > (64u << 20))
-        continue;
-      output_.copy_file(entry.path(), name);
-    }
   }
 
   // Counts source bytes as done, lets their pages go, and asks whether to go on.
@@ -159,12 +147,31 @@ void summarize(QuantizeResult& result, const QuantizeOptions& options) {
 
 }  // namespace
 
+std::vector<std::string> other_files(const std::string& directory) {
+  static constexpr const char* kWeights[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"};
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename();
+    const auto is_weight = [&](const char* ending) { return name.ends_with(ending); };
+    if (entry.is_regular_file() && name != "config.json" && !name.ends_with(".index.json") &&
+        std::none_of(std::begin(kWeights), std::end(kWeights), is_weight) && entry.file_size() <= (64u << 20))
+      names.push_back(name);
+  }
+  return names;
+}
+
 QuantizeResult quantize_checkpoint(const Context& context, const std::string& model, const std::string& output_path,
                                    const QuantizeOptions& options, const Progress& progress) {
   Stopwatch clock;
   refuse_existing(output_path);
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
+  if (coded_scheme(options.scheme.name)) {
+    QuantizeResult coded = code_checkpoint(context, checkpoint, spec, output_path, options, progress);
+    summarize(coded, options);
+    coded.seconds = clock.seconds();
+    return coded;
+  }
   const QuantizeJob job = plan_job(checkpoint, spec, options);
   PartialOutput output(output_path, job.shards, fingerprint_of(checkpoint, job, options));
   QuantizeResult result;

@@ -8,6 +8,8 @@
 
 #include "format/affine.h"
 #include "format/plain_float.h"
+#include "quant/coded.h"
+#include "io/coded_tensors.h"
 
 namespace codecllm {
 
@@ -59,6 +61,7 @@ class Verifier {
       if (progress && !progress(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(1, result_.bytes)), "verifying"))
         throw Error(ErrorCode::interrupted, "verify", "interrupted");
       if (!module_of_codes(*tensor).empty()) check_packed(*tensor);
+      if (tensor->name.ends_with(kCodedSuffix)) check_coded(*tensor);
       if (is_plain_float(tensor->dtype)) check_plain(*tensor);
       checkpoint_.release(*tensor);
       done += tensor->data.size();
@@ -88,6 +91,17 @@ class Verifier {
       report.bytes = packed.data.size() + tensors.scales->data.size() + (tensors.in_words ? 2 * sizeof(int64_t) : 0);
       for (const TensorInfo* more : {tensors.zero_points, tensors.group_of_column})
         if (more != nullptr) report.bytes += more->data.size();
+      if (!report.problem.empty()) complain(module, report.problem);
+      result_.layers.push_back(std::move(report));
+    } catch (const Error& error) {
+      complain(module, error.what());
+    }
+  }
+
+  void check_coded(const TensorInfo& coded) {
+    const std::string module = coded.name.substr(0, coded.name.size() - std::string_view(kCodedSuffix).size());
+    try {
+      LayerReport report = check_coded_layer(context_, checkpoint_, module, reference_);
       if (!report.problem.empty()) complain(module, report.problem);
       result_.layers.push_back(std::move(report));
     } catch (const Error& error) {
@@ -140,7 +154,7 @@ class Verifier {
     for (const LayerReport& layer : result_.layers) modules.insert(layer.name + ".weight");
     for (const TensorInfo* tensor : reference_->tensors())
       if (checkpoint_.find(tensor->name) == nullptr && !modules.contains(tensor->name) &&
-          checkpoint_.find(tensor->name + "_packed") == nullptr)
+          checkpoint_.find(tensor->name + "_packed") == nullptr && checkpoint_.find(tensor->name + "_coded") == nullptr)
         complain(tensor->name, "is in the reference and missing here");
   }
 

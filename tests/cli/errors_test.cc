@@ -62,7 +62,7 @@ TEST(CliErrors, WrongCallsExitWithTwo) {
 
 TEST(CliErrors, CommandsOfLaterVersionsAreRefusedByName) {
   for (const char* name :
-       {"serve", "pull", "compare", "outliers", "compress", "decompress"}) {
+       {"serve", "pull", "compare", "outliers"}) {
     expect_refusal(run({name}), 2, {name, "not in this version"});
     expect_refusal(run({name, "something", "--port", "80", "--json"}), 2, {name});
   }

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entropy-coded elements as plain data (this header is compiled for every ISA tier). docs/codec.md is the byte-exact
+// specification; the words used here are its words.
+//
+// A tensor is coded in panels that decode alone, a panel in blocks of 64 elements. Every element is split into raw bits,
+// which are nearly uniform, and a class, which is small for the frequent elements. The class is written in digits: two
+// bits for every element (0, 1, 2 or "more"), `second_bits` for those with more, `third_bits` for those whose second
+// digit is all ones. Digits are stored as planes, one bit per element that has the digit, so that one pdep brings a plane
+// back to its lanes. What no digit can say is an exception, written out in full and patched into the decoded panel.
+#pragma once
+
+#include <stdint.h>
+
+#define CODECLLM_CODEC_INLINE inline __attribute__((always_inline))
+
+namespace codecllm {
+
+constexpr int64_t kCodedBlock = 64;      // elements
+constexpr int kPlaneBits = 57;           // one unaligned 8-byte read always holds the planes of one digit of one block
+constexpr int64_t kCodedSlack = 512;     // zero bytes after the last panel: decoders read ahead
+constexpr int64_t kClampBlocks = 8;      // stream positions are held within the panel at least this often
+constexpr int kClasses = 16;             // classes of floating-point kinds: one byte shuffle turns a class to an exponent
+
+// How elements split into raw bits and class.
+//   integer  u8 = code + 128: sign (code < 0), magnitude m = code or -1 - code; raw: sign and low_bits of m; class: m >> low_bits
+//   odd      u8 = code + 128, code odd in [-127, 127]: sign, m = (|code| - 1) / 2; as integer
+//   bf16     raw: sign and 7 bits of mantissa; class: rank of the exponent
+//   f16      raw: sign and 10 bits of mantissa; class: rank of the exponent
+//   f32      raw: sign and 23 bits of mantissa; class: rank of the exponent
+enum class CodeKind : uint8_t { integer, odd, bf16, f16, f32 };
+
+struct CodeShape {
+  CodeKind kind;
+  uint8_t low_bits;     // integer kinds: 0 to 5
+  uint8_t second_bits;  // 2 or 3
+  uint8_t third_bits;   // 0 (none), 2, 3 or 4
+  uint8_t table[kClasses];  // floating point: class -> exponent
+};
+
+CODECLLM_CODEC_INLINE constexpr bool codes_integers(CodeKind kind) { return kind == CodeKind::integer || kind == CodeKind::odd; }
+CODECLLM_CODEC_INLINE constexpr int element_bytes(CodeKind kind) {
+  return codes_integers(kind) ? 1 : kind == CodeKind::f32 ? 4 : 2;
+}
+// Floating point: bits of the mantissa; raw bits are one more, for the sign.
+CODECLLM_CODEC_INLINE constexpr int mantissa_bits(CodeKind kind) {
+  return kind == CodeKind::bf16 ? 7 : kind == CodeKind::f16 ? 10 : 23;
+}
+// Bits that every element has: raw bits and first digit.
+CODECLLM_CODEC_INLINE constexpr int fixed_bits(CodeKind kind, int low_bits) {
+  return 3 + (codes_integers(kind) ? low_bits : mantissa_bits(kind));
+}
+
+// Where the panels' parts end; panel p begins where panel p - 1 ends, the first at 0.
+struct PanelRecord {
+  uint64_t end;           // bytes from the start of the panels
+  uint32_t second_bytes;  // of the second digits' stream
+  uint32_t third_bytes;
+};
+
+struct CodedView {
+  CodeShape shape;
+  int64_t panels;
+  int64_t blocks;               // of each panel
+  const PanelRecord* records;   // [panels]
+  const uint8_t* data;          // the panels, then kCodedSlack bytes
+
+  CODECLLM_CODEC_INLINE int64_t block_bytes() const { return fixed_bits(shape.kind, shape.low_bits) * 8; }
+  CODECLLM_CODEC_INLINE int64_t panel_bytes() const { return blocks * kCodedBlock * element_bytes(shape.kind); }  // decoded
+};
+
+// The parts of one panel.
+struct PanelStreams {
+  const uint8_t *fixed, *second, *third, *exceptions;
+  int64_t second_bits, third_bits;  // lengths of the streams
+  int64_t exception_count;
+};
+
+CODECLLM_CODEC_INLINE PanelStreams streams_of(const CodedView& v, int64_t panel) {
+  const PanelRecord& record = v.records[panel];
+  const uint64_t begin = panel == 0 ? 0 : v.records[panel - 1].end;
+  PanelStreams s;
+  s.fixed = v.data + begin;
+  s.second = s.fixed + v.blocks * v.block_bytes();
+  s.third = s.second + record.second_bytes;
+  s.exceptions = s.third + record.third_bytes;
+  s.second_bits = static_cast<int64_t>(record.second_bytes) * 8;
+  s.third_bits = static_cast<int64_t>(record.third_bytes) * 8;
+  s.exception_count = (v.data + record.end - s.exceptions) / (3 + element_bytes(v.shape.kind));
+  return s;
+}
+
+// Byte of lane `lane` within a decoded block: lanes are in the order in which byte unpacking makes wider elements.
+CODECLLM_CODEC_INLINE constexpr int lane_offset(int bytes, int lane) {
+  const int part = lane / 16, within = lane % 16;
+  if (bytes == 1) return lane;
+  if (bytes == 2) return within / 8 * 64 + (part * 8 + within % 8) * 2;
+  return within / 4 * 64 + (part * 4 + within % 4) * 4;
+}
+
+// Exceptions are three arrays: block (u16), lane (u8), element. Checked when the container was opened.
+CODECLLM_CODEC_INLINE void patch_exceptions(const PanelStreams& s, int bytes, uint8_t* out) {
+  const uint8_t* lanes = s.exceptions + 2 * s.exception_count;
+  const uint8_t* values = lanes + s.exception_count;
+  for (int64_t i = 0; i < s.exception_count; ++i) {
+    const int64_t block = s.exceptions[2 * i] | s.exceptions[2 * i + 1] << 8;
+    uint8_t* to = out + block * kCodedBlock * bytes + lane_offset(bytes, lanes[i]);
+    for (int b = 0; b < bytes; ++b) to[b] = values[i * bytes + b];
+  }
+}
+
+}  // namespace codecllm

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "codec/container.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "codec/checksum.h"
+#include "codecllm/error.h"
+
+namespace codecllm {
+
+namespace {
+
+constexpr uint8_t kMagic[4] = {'C', 'L', 'L', 'M'};
+constexpr uint64_t kMostBlocks = 65536;  // an exception says its block in 16 bits
+
+bool known_shape(const CodeShape& shape) {
+  if (shape.kind > CodeKind::f32 || shape.low_bits > (codes_integers(shape.kind) ? 5 : 0)) return false;
+#define LEVELS(second, third) \
+  if (shape.second_bits == second && shape.third_bits == third) return true;
+#include "codec/levels.def"
+#undef LEVELS
+  return false;
+}
+
+// What is wrong with one panel, or nothing.
+const char* damage(const CodedView& view, int64_t panel, uint64_t begin) {
+  const PanelRecord& record = view.records[panel];
+  const uint64_t fixed = static_cast<uint64_t>(view.blocks) * static_cast<uint64_t>(view.block_bytes());
+  const uint64_t parts = fixed + record.second_bytes + record.third_bytes;  // fixed is below 2^24
+  if (record.end < begin || record.end - begin < parts) return "a panel that ends before it begins";
+  const uint64_t entry = 3 + static_cast<uint64_t>(element_bytes(view.shape.kind));
+  if ((record.end - begin - parts) % entry != 0) return "exceptions that are not whole";
+  const PanelStreams s = streams_of(view, panel);
+  const uint8_t* lanes = s.exceptions + 2 * s.exception_count;
+  for (int64_t i = 0; i < s.exception_count; ++i) {
+    if ((s.exceptions[2 * i] | s.exceptions[2 * i + 1] << 8) >= view.blocks) return "an exception beyond its panel";
+    if (lanes[i] >= kCodedBlock) return "an exception beyond its block";
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::array<uint8_t, kHeaderBytes> header_bytes(const CodedHeader& header) {
+  std::array<uint8_t, kHeaderBytes> out = {};
+  const CodeShape& shape = header.shape;
+  std::memcpy(out.data(), kMagic, 4);
+  const uint8_t small[4] = {kContainerVersion, static_cast<uint8_t>(shape.kind), shape.low_bits,
+                            static_cast<uint8_t>(shape.second_bits | shape.third_bits << 4)};
+  std::memcpy(out.data() + 4, small, 4);
+  const uint64_t numbers[5] = {header.panels << 32 | header.blocks, header.rows, header.columns, header.decoded_checksum,
+                               header.coded_checksum};
+  for (int n = 0; n < 5; ++n)
+    for (int b = 0; b < 8; ++b) out[8 + n * 8 + b] = static_cast<uint8_t>(numbers[n] >> (8 * b));
+  std::memcpy(out.data() + 48, shape.table, kClasses);
+  return out;
+}
+
+uint64_t seal(uint64_t panels_checksum, std::span<const PanelRecord> records, const CodedHeader& header) {
+  const auto own = header_bytes(header);
+  uint64_t state = checksum(panels_checksum, records.data(), records.size_bytes());
+  state = checksum(state, own.data(), 40);
+  return checksum(state, own.data() + 48, kClasses);
+}
+
+ContainerBuilder::ContainerBuilder(const CodeShape& shape, uint64_t blocks, uint64_t rows, uint64_t columns) {
+  header_ = {.shape = shape, .blocks = blocks, .rows = rows, .columns = columns};
+}
+
+void ContainerBuilder::add(std::span<const uint8_t> panel, uint32_t second_bytes, uint32_t third_bytes, uint64_t decoded_checksum) {
+  const uint64_t begin = records_.empty() ? 0 : records_.back().end;
+  records_.push_back({begin + panel.size(), second_bytes, third_bytes});
+  panels_checksum_ = checksum(panels_checksum_, panel.data(), panel.size());
+  decoded_checksum_ = checksum(decoded_checksum_, &decoded_checksum, sizeof decoded_checksum);
+}
+
+CodedHeader ContainerBuilder::header() const {
+  CodedHeader header = header_;
+  header.panels = records_.size();
+  header.decoded_checksum = decoded_checksum_;
+  header.coded_checksum = seal(panels_checksum_, records_, header);
+  return header;
+}
+
+CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, const std::string& tensor) {
+  const auto fail = [&](ErrorCode code, const std::string& what) {
+    throw Error(code, "codec", what, {.file = file, .tensor = tensor});
+  };
+  const auto number = [&](size_t at) {
+    uint64_t x = 0;
+    for (int b = 0; b < 8; ++b) x |= static_cast<uint64_t>(bytes[at + b]) << (8 * b);
+    return x;
+  };
+  if (bytes.size() < kHeaderBytes + kCodedSlack || std::memcmp(bytes.data(), kMagic, 4) != 0)
+    fail(ErrorCode::bad_input, "this is no coded tensor");
+  if (bytes[4] != kContainerVersion)
+    fail(ErrorCode::unsupported, "coded by version " + std::to_string(bytes[4]) + " of the container; update codecllm");
+  CodedTensor out;
+  CodedHeader& header = out.header;
+  header.shape = {static_cast<CodeKind>(bytes[5]), bytes[6], static_cast<uint8_t>(bytes[7] & 15), static_cast<uint8_t>(bytes[7] >> 4), {}};
+  std::memcpy(header.shape.table, bytes.data() + 48, kClasses);
+  header.blocks = number(8) & 0xFFFFFFFF;
+  header.panels = number(8) >> 32;
+  header.rows = number(16);
+  header.columns = number(24);
+  header.decoded_checksum = number(32);
+  header.coded_checksum = number(40);
+  if (!known_shape(header.shape)) fail(ErrorCode::bad_input, "a code that does not exist; the file is damaged");
+  if (header.blocks == 0 || header.blocks > kMostBlocks) fail(ErrorCode::bad_input, "panels of no or too many blocks");
+  if (header.panels > (bytes.size() - kHeaderBytes - kCodedSlack) / sizeof(PanelRecord))
+    fail(ErrorCode::bad_input, "shorter than its panels");
+  out.view = {header.shape, static_cast<int64_t>(header.panels), static_cast<int64_t>(header.blocks),
+              reinterpret_cast<const PanelRecord*>(bytes.data() + kHeaderBytes), bytes.data() + prefix_bytes(header)};
+  const uint64_t data = bytes.size() - prefix_bytes(header) - kCodedSlack;
+  uint64_t begin = 0;
+  for (int64_t panel = 0; panel < out.view.panels; ++panel) {
+    if (out.view.records[panel].end > data) fail(ErrorCode::bad_input, "shorter than its panels");
+    if (const char* what = damage(out.view, panel, begin)) fail(ErrorCode::bad_input, std::string(what) + "; the file is damaged");
+    begin = out.view.records[panel].end;
+  }
+  if (begin != data) fail(ErrorCode::bad_input, "longer than its panels");
+  const auto slack = bytes.last(kCodedSlack);
+  if (std::any_of(slack.begin(), slack.end(), [](uint8_t b) { return b != 0; }))
+    fail(ErrorCode::bad_input, "no zeros at its end; the file is damaged");
+  uint64_t state = begin = 0;
+  for (int64_t panel = 0; panel < out.view.panels; ++panel) {
+    state = checksum(state, out.view.data + begin, out.view.records[panel].end - begin);
+    begin = out.view.records[panel].end;
+  }
+  if (seal(state, {out.view.records, header.panels}, header) != header.coded_checksum)
+    fail(ErrorCode::bad_input, "its checksum does not agree; the file is damaged");
+  return out;
+}
+
+}  // namespace codecllm

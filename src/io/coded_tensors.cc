@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/coded_tensors.h"
+
+#include <cstring>
+
+#include "io/packed_tensors.h"
+
+namespace codecllm {
+
+CodedTensors coded_tensors(const Checkpoint& checkpoint, const std::string& module) {
+  const TensorInfo& coded = checkpoint.need(module + kCodedSuffix);
+  CodedTensors out = {.coded = &coded, .scales = nullptr, .bytes = {}, .place = {.file = checkpoint.file_of(coded), .tensor = coded.name}};
+  if (coded.dtype != DType::u8 || coded.shape.size() != 1)
+    throw Error(ErrorCode::bad_input, "codec", "not a row of bytes, as coded weights are", out.place);
+  out.bytes = Buffer(coded.data.size());
+  if (!coded.data.empty()) std::memcpy(out.bytes.data(), coded.data.data(), coded.data.size());
+  const CodedTensor tensor = open_coded(out.bytes.as<const uint8_t>(), out.place.file, out.place.tensor);
+  if (!codes_integers(tensor.header.shape.kind)) return out;
+  out.scales = &checkpoint.need(module + ".weight_scale");
+  if (!is_plain_float(out.scales->dtype) || out.scales->shape != std::vector<int64_t>{static_cast<int64_t>(tensor.header.rows), 1})
+    throw Error(ErrorCode::bad_input, "codec", "not one scale of type F32, BF16 or F16 for every row",
+                {.file = checkpoint.file_of(*out.scales), .tensor = out.scales->name});
+  return out;
+}
+
+}  // namespace codecllm

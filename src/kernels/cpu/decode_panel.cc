@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bit planes back to lanes with pdep: one instruction puts every bit of a plane where its element is, and the result is the
+// mask of a byte add. No step depends on the data but through the positions, which need only a popcount.
+#include "kernels/cpu/byte_lanes.h"
+
+namespace codecllm::CODECLLM_TIER {
+
+namespace {
+
+// One level's stream of digits.
+struct PlaneReader {
+  const uint8_t* stream;
+  int64_t position, end;  // bits
+
+  VEC void clamp() { position = position < end ? position : end; }
+
+  // Adds the digit of every lane in `mask`, times `unit`; returns the lanes whose digit is all ones.
+  template <int kBits>
+  VEC uint64_t add(vb& v, uint64_t mask, int unit) {
+    const int count = static_cast<int>(_mm_popcnt_u64(mask));
+    uint64_t word = load64(stream + (position >> 3)) >> (position & 7);
+    position += count * kBits;
+    uint64_t full = mask;
+    for (int b = 0; b < kBits; ++b, word >>= count & 63) {
+      const uint64_t plane = _pdep_u64(word, mask);
+      v = add_where(v, plane, unit << b);
+      full &= plane;
+    }
+    return full;
+  }
+};
+
+template <int kSecond, int kThird>
+VEC void add_digits(vb& v, uint64_t more, int unit, PlaneReader& second, PlaneReader& third) {
+  const uint64_t deep = second.add<kSecond>(v, more, unit);
+  if constexpr (kThird > 0) third.add<kThird>(v, deep, unit);
+}
+
+// Codes + 128. fixed: the fields of low bits, first digit and sign.
+template <bool kOdd, int kLow>
+struct IntegerBlock {
+  static constexpr int kFixed = kLow + 3, kBytes = 1;
+  VEC static void prepare(const CodeShape&, uint8_t (&)[2][16]) {}
+
+  template <int kSecond, int kThird>
+  VEC static void decode(const uint8_t* fixed, PlaneReader& second, PlaneReader& third, const uint8_t (&)[2][16], uint8_t* out) {
+    vb v;
+    if constexpr (kFixed == 8) {
+      v = load_bytes(fixed);
+    } else if constexpr ((kFixed & 6) == 6) {
+      v = bit_or(load_nibbles(fixed), load_pairs<4>(fixed + 32));
+    } else if constexpr ((kFixed & 4) != 0) {
+      v = load_nibbles(fixed);
+    } else {
+      v = load_pairs<0>(fixed);
+    }
+    uint64_t negative;
+    if constexpr (kFixed % 2 == 1) {  // the sign has a plane of its own
+      negative = load64(fixed + (kFixed - 1) * 8);
+    } else {
+      negative = any_bits(v, 1 << (kFixed - 1));
+      v = bit_and(v, set1_byte((1 << (kFixed - 1)) - 1));
+    }
+    add_digits<kSecond, kThird>(v, at_least(v, 3 << kLow), 1 << kLow, second, third);
+    if constexpr (kOdd) {
+      v = bit_xor(add_bytes(v, v), set1_byte(0x80));
+      v = invert_where(bit_or(v, set1_byte(1)), negative, v);
+    } else {
+      v = bit_xor(v, set1_byte(0x80));
+      v = invert_where(v, negative, v);
+    }
+    store_bytes(out, v);
+  }
+};
+
+// BF16, and the upper half of F32: eight raw bits (sign, seven of mantissa) and a digit.
+// tables: the exponent's seven high bits, and its low bit where a BF16's low byte has it.
+template <bool kWide>
+struct BfloatBlock {
+  static constexpr int kFixed = kWide ? 26 : 10, kBytes = kWide ? 4 : 2;
+  VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
+    for (int i = 0; i < kClasses; ++i) {
+      tables[0][i] = shape.table[i] >> 1;
+      tables[1][i] = static_cast<uint8_t>(shape.table[i] << 7);
+    }
+  }
+
+  template <int kSecond, int kThird>
+  VEC static void decode(const uint8_t* fixed, PlaneReader& second, PlaneReader& third, const uint8_t (&tables)[2][16], uint8_t* out) {
+    constexpr int kRaw = kWide ? 128 : 0;
+    const vb raw = load_bytes(fixed + kRaw);
+    vb v = load_pairs<0>(fixed + kRaw + 64);
+    add_digits<kSecond, kThird>(v, at_least(v, 3), 1, second, third);
+    const vb high = select_bits(set1_byte(0x80), raw, look_up(tables[0], v));
+    const vb low = select_bits(set1_byte(0x7F), raw, look_up(tables[1], v));
+    const vb a = interleave8_low(low, high), b = interleave8_high(low, high);
+    if constexpr (kWide) {
+      const vb first = load_bytes(fixed), next = load_bytes(fixed + 64);
+      const vb c = interleave8_low(first, next), d = interleave8_high(first, next);
+      store_bytes(out, interleave16_low(c, a));
+      store_bytes(out + 64, interleave16_high(c, a));
+      store_bytes(out + 128, interleave16_low(d, b));
+      store_bytes(out + 192, interleave16_high(d, b));
+    } else {
+      store_bytes(out, a);
+      store_bytes(out + 64, b);
+    }
+  }
+};
+
+// F16: eight raw bits, a nibble of three raw bits (two of mantissa, the sign) and the digit's low bit, the digit's high bit.
+struct HalfBlock {
+  static constexpr int kFixed = 13, kBytes = 2;
+  VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
+    for (int i = 0; i < kClasses; ++i) tables[0][i] = static_cast<uint8_t>((shape.table[i] & 31) << 2);
+  }
+
+  template <int kSecond, int kThird>
+  VEC static void decode(const uint8_t* fixed, PlaneReader& second, PlaneReader& third, const uint8_t (&tables)[2][16], uint8_t* out) {
+    const vb low = load_bytes(fixed), nibble = load_nibbles(fixed + 64);
+    const uint64_t one = any_bits(nibble, 8), two = load64(fixed + 96);
+    vb v = add_where(add_where(set1_byte(0), one, 1), two, 2);
+    add_digits<kSecond, kThird>(v, one & two, 1, second, third);
+    vb high = bit_or(look_up(tables[0], v), bit_and(nibble, set1_byte(3)));
+    high = add_where(high, any_bits(nibble, 4), 0x80);
+    store_bytes(out, interleave8_low(low, high));
+    store_bytes(out + 64, interleave8_high(low, high));
+  }
+};
+
+template <class Block, int kSecond, int kThird>
+void decode_blocks(const CodedView& view, const PanelStreams& s, uint8_t* out) {
+  PlaneReader second = {s.second, 0, s.second_bits}, third = {s.third, 0, s.third_bits};
+  alignas(16) uint8_t tables[2][16];
+  Block::prepare(view.shape, tables);
+  const uint8_t* fixed = s.fixed;
+  for (int64_t block = 0; block < view.blocks;) {
+    second.clamp();
+    third.clamp();
+    const int64_t stop = view.blocks - block > kClampBlocks ? block + kClampBlocks : view.blocks;
+    for (; block < stop; ++block, fixed += Block::kFixed * 8, out += kCodedBlock * Block::kBytes)
+      Block::template decode<kSecond, kThird>(fixed, second, third, tables, out);
+  }
+}
+
+template <class Block>
+void decode_levels(const CodedView& view, const PanelStreams& s, uint8_t* out) {
+#define LEVELS(second, third) \
+  if (view.shape.second_bits == second && view.shape.third_bits == third) return decode_blocks<Block, second, third>(view, s, out);
+#include "codec/levels.def"
+#undef LEVELS
+}
+
+template <bool kOdd>
+void decode_integers(const CodedView& view, const PanelStreams& s, uint8_t* out) {
+  switch (view.shape.low_bits) {
+    case 0: return decode_levels<IntegerBlock<kOdd, 0>>(view, s, out);
+    case 1: return decode_levels<IntegerBlock<kOdd, 1>>(view, s, out);
+    case 2: return decode_levels<IntegerBlock<kOdd, 2>>(view, s, out);
+    case 3: return decode_levels<IntegerBlock<kOdd, 3>>(view, s, out);
+    case 4: return decode_levels<IntegerBlock<kOdd, 4>>(view, s, out);
+    default: return decode_levels<IntegerBlock<kOdd, 5>>(view, s, out);
+  }
+}
+
+void decode_panel(const CodedView& view, int64_t panel, uint8_t* out) {
+  const PanelStreams s = streams_of(view, panel);
+  switch (view.shape.kind) {
+    case CodeKind::integer: decode_integers<false>(view, s, out); break;
+    case CodeKind::odd: decode_integers<true>(view, s, out); break;
+    case CodeKind::bf16: decode_levels<BfloatBlock<false>>(view, s, out); break;
+    case CodeKind::f16: decode_levels<HalfBlock>(view, s, out); break;
+    case CodeKind::f32: decode_levels<BfloatBlock<true>>(view, s, out); break;
+  }
+  patch_exceptions(s, element_bytes(view.shape.kind), out);
+}
+
+}  // namespace
+
+void fill_decode_panel(KernelTable& table) { table.decode_panel = decode_panel; }
+
+}  // namespace codecllm::CODECLLM_TIER

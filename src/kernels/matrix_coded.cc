@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+#include <string>
+
+#include "codec/encode_tensor.h"
+#include "codecllm/error.h"
+#include "kernels/matrix.h"
+
+namespace codecllm {
+
+CodeKind coding_of(Element element) {
+  switch (element) {
+    case Element::f32: return CodeKind::f32;
+    case Element::f16: return CodeKind::f16;
+    case Element::bf16: return CodeKind::bf16;
+    case Element::u8: return CodeKind::integer;
+    default: throw Error(ErrorCode::unsupported, "matrix", "weights of 4 bits are not entropy-coded");
+  }
+}
+
+Element element_of(CodeKind kind) {
+  switch (kind) {
+    case CodeKind::bf16: return Element::bf16;
+    case CodeKind::f16: return Element::f16;
+    case CodeKind::f32: return Element::f32;
+    default: return Element::u8;
+  }
+}
+
+Matrix Matrix::from_coded(Buffer container, int64_t rows, int64_t columns, ScaleType scale_type, const ErrorPlace& place,
+                          const void* scales) {
+  const CodedTensor tensor = open_coded(container.as<const uint8_t>(), place.file, place.tensor);
+  if (tensor.header.rows != static_cast<uint64_t>(rows) || tensor.header.columns != static_cast<uint64_t>(columns))
+    throw Error(ErrorCode::bad_input, "matrix",
+                "coded as [" + std::to_string(tensor.header.rows) + ", " + std::to_string(tensor.header.columns) + "], expected [" +
+                    std::to_string(rows) + ", " + std::to_string(columns) + "]", place);
+  Matrix out;
+  const Element element = element_of(tensor.header.shape.kind);
+  out.view_ = {.element = element, .scale_type = scale_type, .rows = rows, .columns = columns, .group = columns, .data = nullptr,
+               .scales = nullptr};
+  if (tensor.view.panels != out.view_.panels() || tensor.view.blocks != (columns + 3) / 4)
+    throw Error(ErrorCode::bad_input, "matrix", "coded in panels of another shape than its rows and columns need", place);
+  if (is_integer(element) && columns > kMaxIntColumns)
+    throw Error(ErrorCode::unsupported, "matrix", "rows of " + std::to_string(columns) + " integer weights", place);
+  out.data_ = std::move(container);
+  out.coded_ = std::make_unique<CodedView>(tensor.view);
+  out.view_.coded = out.coded_.get();
+  if (is_integer(element)) {
+    out.scales_ = Buffer(static_cast<size_t>(out.view_.panels() * kPanelRows * (scale_type == ScaleType::f32 ? 4 : 2)));
+    if (scales != nullptr) std::memcpy(out.scales_.data(), scales, out.scales_.bytes());
+    out.view_.scales = out.scales_.data();
+  }
+  return out;
+}
+
+Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind) {
+  std::vector<uint8_t> bytes;
+  encode_tensor(pool, {kind, static_cast<uint64_t>(plain.rows), static_cast<uint64_t>(plain.columns), plain.panels(), (plain.columns + 3) / 4},
+                [&](int64_t panel, uint8_t* out) {
+                  std::memcpy(out, plain.data + panel * plain.panel_bytes(), static_cast<size_t>(plain.panel_bytes()));
+                },
+                [&](uint64_t offset, const void* data, size_t count) {
+                  if (bytes.size() < offset + count) bytes.resize(offset + count);
+                  std::memcpy(bytes.data() + offset, data, count);
+                });
+  Buffer out(bytes.size());
+  std::memcpy(out.data(), bytes.data(), bytes.size());
+  return out;
+}
+
+Matrix encoded(ThreadPool& pool, const Matrix& plain) {
+  const MatrixView& from = plain.view();
+  if (is_integer(from.element) && (from.groups() != 1 || from.zeros != nullptr || from.order != nullptr))
+    throw Error(ErrorCode::unsupported, "matrix", "only integers with one scale per row are entropy-coded");
+  return Matrix::from_coded(encode_matrix(pool, from, coding_of(from.element)), from.rows, from.columns, from.scale_type, {}, from.scales);
+}
+
+}  // namespace codecllm

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "codec/checksum.h"
+#include "codec/container.h"
+#include "codec/decoder.h"
+#include "codec/encoder.h"
+
+namespace codecllm {
+
+using Bytes = std::vector<uint8_t>;
+
+inline uint64_t decoded_bytes(const CodedView& view) { return static_cast<uint64_t>(view.panels * view.panel_bytes()); }
+
+// A container of whole panels of `blocks` blocks; `data` is filled up with zeros.
+inline Bytes coded_container(CodeKind kind, Bytes data, size_t blocks, const CodeShape* shape = nullptr) {
+  const size_t panel = blocks * kCodedBlock * static_cast<size_t>(element_bytes(kind));
+  data.resize((data.size() + panel - 1) / panel * panel);
+  std::vector<std::span<const uint8_t>> panels;
+  for (size_t at = 0; at < data.size(); at += panel) panels.push_back(std::span<const uint8_t>(data).subspan(at, panel));
+  const Encoder encoder = shape != nullptr ? Encoder(*shape) : Encoder(kind, panels);
+  ContainerBuilder builder(encoder.shape(), blocks, 1, data.size());
+  Bytes body;
+  PanelCode code;
+  for (const auto& p : panels) {
+    encoder.encode(p, code);
+    builder.add(code.bytes, code.second_bytes, code.third_bytes, checksum(0, p.data(), p.size()));
+    body.insert(body.end(), code.bytes.begin(), code.bytes.end());
+  }
+  const auto header = header_bytes(builder.header());
+  Bytes out(header.begin(), header.end());
+  const auto* records = reinterpret_cast<const uint8_t*>(builder.records().data());
+  out.insert(out.end(), records, records + builder.records().size_bytes());
+  out.insert(out.end(), body.begin(), body.end());
+  out.resize(out.size() + kCodedSlack);
+  return out;
+}
+
+inline Bytes decode_all(const CodedView& view) {
+  Bytes out(decoded_bytes(view));
+  for (int64_t p = 0; p < view.panels; ++p) decode_panel_portable(view, p, out.data() + p * view.panel_bytes());
+  return out;
+}
+
+inline Bytes gaussian_elements(CodeKind kind, size_t count, double size, Rng& rng) {
+  Bytes out;
+  for (size_t i = 0; i < count; ++i) {
+    const auto value = static_cast<float>(rng.normal() * size);
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    if (codes_integers(kind)) {
+      int code = static_cast<int>(std::floor(value));
+      if (kind == CodeKind::odd) code = 2 * code + 1;
+      out.push_back(static_cast<uint8_t>(std::clamp(code, -127, 127) + 128));
+    } else if (kind == CodeKind::bf16) {
+      out.insert(out.end(), {static_cast<uint8_t>(bits >> 16), static_cast<uint8_t>(bits >> 24)});
+    } else if (kind == CodeKind::f16) {  // a made-up half of the same kind of exponents
+      const int exponent = std::clamp(static_cast<int>(bits >> 23 & 255) - 112, 0, 30);
+      const uint32_t half = bits >> 31 << 15 | static_cast<uint32_t>(exponent) << 10 | (bits >> 13 & 1023);
+      out.insert(out.end(), {static_cast<uint8_t>(half), static_cast<uint8_t>(half >> 8)});
+    } else {
+      for (int b = 0; b < 4; ++b) out.push_back(static_cast<uint8_t>(bits >> (8 * b)));
+    }
+  }
+  return out;
+}
+
+constexpr CodeKind kAllKinds[] = {CodeKind::integer, CodeKind::odd, CodeKind::bf16, CodeKind::f16, CodeKind::f32};
+
+}  // namespace codecllm
