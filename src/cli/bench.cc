@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "cli/bench_worker.h"
+#include "cli/bench_modes.h"
 #include "format/scheme.h"
 #include "gen/machine.h"
 
@@ -13,7 +13,10 @@ namespace {
 
 struct BenchArguments {
   std::vector<std::string> models, schemes;
-  std::string shape;
+  std::string op;
+  std::vector<int64_t> size;
+  bool profile = false;
+  std::string shape, compute = "a16", kv = "f16";
   int rounds = 5;
   MeasureOptions measure;
 };
@@ -38,12 +41,12 @@ Spread spread_of(const std::vector<double>& values) {
 
 std::vector<BenchTarget> targets_of(const BenchArguments& a) {
   std::vector<BenchTarget> targets;
-  for (const std::string& model : a.models) targets.push_back({model, model, "", ""});
+  for (const std::string& model : a.models) targets.push_back({model, model, "", "", a.compute});
   if (a.shape.empty() && targets.empty())
     throw Error(ErrorCode::bad_call, "bench", "give model directories, or --shape with one or more --scheme");
   if (a.shape.empty() != a.schemes.empty())
     throw Error(ErrorCode::bad_call, "bench", "--shape and --scheme go together");
-  for (const std::string& scheme : a.schemes) targets.push_back({scheme_preset(scheme).name, "", a.shape, scheme});
+  for (const std::string& scheme : a.schemes) targets.push_back({scheme_preset(scheme).name, "", a.shape, scheme, a.compute});
   return targets;
 }
 
@@ -69,7 +72,7 @@ double machine_median(const std::vector<Json>& machines, const char* key) {
 OrderedJson run_json(const Run& run, double read_bytes_s) {
   const Spread decode = spread_of(run.decode), prefill = spread_of(run.prefill);
   const double read = run.info.at("read_bytes_per_token");
-  OrderedJson out = {{"name", run.target.name}, {"compute", "a16"}, {"prefill_tok_s", prefill.middle}, {"decode_tok_s", decode.middle}};
+  OrderedJson out = {{"name", run.target.name}, {"compute", run.info.at("compute")}, {"prefill_tok_s", prefill.middle}, {"decode_tok_s", decode.middle}};
   out["batch"] = {{"1", decode.middle}};
   for (const auto& [count, rates] : run.batch) out["batch"][count] = median(rates);
   out["weight_bytes"] = run.info.at("weight_bytes").get<uint64_t>();
@@ -107,6 +110,9 @@ void print(const OrderedJson& out) {
 }
 
 int bench(const Globals& globals, const BenchArguments& a) {
+  if (!a.op.empty()) return bench_gemm(globals, a.size, a.schemes, a.compute, a.rounds);
+  if (!a.size.empty()) throw Error(ErrorCode::bad_call, "bench", "--size goes with --op gemm");
+  if (a.profile) return bench_profile(globals, targets_of(a), a.measure, a.rounds);
   std::vector<Run> runs;
   // All processes are started before this one has threads. The machine is probed in one of its own, so that the probe's
   // buffer counts to nobody's memory.
@@ -130,11 +136,10 @@ int bench(const Globals& globals, const BenchArguments& a) {
   out["rounds"] = a.rounds;
   out["prompt_tokens"] = a.measure.prompt_tokens;
   out["decode_tokens"] = a.measure.decode_tokens;
+  out["kv"] = a.kv;
   out["runs"] = OrderedJson::array();
   for (const Run& run : runs) out["runs"].push_back(run_json(run, read_bytes_s));
-  out["machine"] = {{"cpu", cpu_model_name()}, {"isa", context->isa()}, {"threads", context->threads()},
-                    {"read_bytes_s", read_bytes_s}, {"int8_ops_s", machine_median(machines, "int8_ops_s")},
-                    {"bf16_flops_s", machine_median(machines, "bf16_flops_s")}, {"two_over_one", cores}, {"two_cores", cores > 1.6}};
+  out["machine"] = machine_fields(*context, read_bytes_s, machine_median(machines, "int8_ops_s"), machine_median(machines, "bf16_flops_s"), cores);
   if (globals.json) {
     globals.print_json("bench", out);
   } else {
@@ -145,14 +150,25 @@ int bench(const Globals& globals, const BenchArguments& a) {
 
 }  // namespace
 
+OrderedJson machine_fields(const Context& context, double read_bytes_s, double int8_ops_s, double bf16_flops_s, double two_over_one) {
+  return {{"cpu", cpu_model_name()}, {"isa", context.isa()}, {"threads", context.threads()}, {"read_bytes_s", read_bytes_s},
+          {"int8_ops_s", int8_ops_s}, {"bf16_flops_s", bf16_flops_s}, {"two_over_one", two_over_one}, {"two_cores", two_over_one > 1.6}};
+}
+
 void add_bench(CLI::App& app, Globals& globals) {
   auto a = std::make_shared<BenchArguments>();
   CLI::App& command = add_command(app, globals, "bench", "Speed and memory of models, or of schemes at a well-known size", [&globals, a] {
+    a->measure.kv = kv_type(a->kv);
     return bench(globals, *a);
   });
   command.add_option("models", a->models, "Model directories");
   command.add_option("--shape", a->shape, "A well-known size with made-up weights, such as tinyllama-1.1b");
   command.add_option("--scheme", a->schemes, "With --shape: a scheme; repeatable")->expected(1)->take_all();
+  add_compute(command, a->compute);
+  add_kv(command, a->kv);
+  command.add_option("--op", a->op, "Measure one operation with --scheme and --size instead of models: gemm")->check(CLI::IsMember({"gemm"}));
+  command.add_option("--size", a->size, "With --op gemm: M,N,K of y [M, N] = x [M, K] . w")->delimiter(',')->expected(3)->check(CLI::Range(int64_t{1}, int64_t{1} << 18));
+  command.add_flag("--profile", a->profile, "Time by operation, kernel by layer, memory by owner");
   command.add_option("--rounds", a->rounds, "Rounds in which the models take turns; medians are shown")->check(CLI::Range(1, 1000))->capture_default_str();
   command.add_option("--prompt-tokens", a->measure.prompt_tokens, "Tokens of the prefill")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
   command.add_option("--decode-tokens", a->measure.decode_tokens, "Tokens decoded one by one")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();

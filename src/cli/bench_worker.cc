@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "gen/machine.h"
+#include "model/compute.h"
 #include "model/synthetic.h"
 
 namespace codecllm::cli {
@@ -39,11 +40,6 @@ bool read_line(int fd, std::string& pending, std::string& line) {
     if (got <= 0) return false;
     pending.append(buffer, static_cast<size_t>(got));
   }
-}
-
-DecoderModel make_model(const Context& context, const BenchTarget& target) {
-  if (!target.model.empty()) return load_model(context, target.model);
-  return synthetic_model(context, shape_spec(target.shape), scheme_preset(target.scheme));
 }
 
 // Bits per weight of the linear layers, lm_head among them where it is stored apart.
@@ -88,12 +84,19 @@ void serve(int from, int to, const BenchTarget& target, const Globals& globals, 
   Measurer measurer(model, options);
   answer_questions(from, to, [&](const std::string& question) -> OrderedJson {
     if (question == "round") return round_json(measurer.round());
-    return {{"weight_bytes", model.weights.bytes()}, {"bits_per_weight", bits_per_weight(model)},
+    return {{"compute", compute_of(model.weights)}, {"weight_bytes", model.weights.bytes()}, {"bits_per_weight", bits_per_weight(model)},
             {"read_bytes_per_token", model.read_bytes_per_token()}, {"kv_bytes", measurer.kv_bytes()}, {"load_s", load_s}};
   });
 }
 
 }  // namespace
+
+DecoderModel make_model(const Context& context, const BenchTarget& target) {
+  DecoderModel model = target.model.empty() ? synthetic_model(context, shape_spec(target.shape), scheme_preset(target.scheme))
+                                            : load_model(context, target.model);
+  set_compute(model.weights, target.compute);
+  return model;
+}
 
 BenchWorker::BenchWorker(const BenchTarget& target, const Globals& globals, const MeasureOptions& options)
     : name_(target.name) {

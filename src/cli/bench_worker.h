@@ -19,7 +19,11 @@ struct BenchTarget {
   std::string name;   // as in runs[].name
   std::string model;  // directory; empty: synthetic
   std::string shape, scheme;
+  std::string compute = "a16";
 };
+
+// The model that a target names. Throws what loading throws.
+DecoderModel make_model(const Context& context, const BenchTarget& target);
 
 // The parent's end. Workers wait until they are asked, so that models take turns.
 class BenchWorker {

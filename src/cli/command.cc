@@ -101,6 +101,16 @@ CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const c
   return command;
 }
 
+void add_kv(CLI::App& command, std::string& kv) {
+  command.add_option("--kv", kv, "Type of the KV cache: f16, int8 (one scale per head and token) or f32")
+      ->check(CLI::IsMember({"f16", "int8", "f32"}))->capture_default_str();
+}
+
+void add_compute(CLI::App& command, std::string& compute) {
+  command.add_option("--compute", compute, "Activations in products with integer weights: a16 as stored, a8 as INT8 per token")
+      ->check(CLI::IsMember({"a16", "a8"}))->capture_default_str();
+}
+
 std::string bytes_text(double bytes) {
   if (bytes < 1e6) return fmt::format("{:.1f} kB", bytes / 1e3);
   if (bytes < 1e9) return fmt::format("{:.1f} MB", bytes / 1e6);

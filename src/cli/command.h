@@ -39,6 +39,12 @@ CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const c
 #include "cli/commands.def"
 #undef COMMAND
 
+// --kv f16|int8|f32, into `kv`.
+void add_kv(CLI::App& command, std::string& kv);
+
+// --compute a16|a8, into `compute`.
+void add_compute(CLI::App& command, std::string& compute);
+
 bool interrupted();
 
 // 1234567 -> "1.2 MB"

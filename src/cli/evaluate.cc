@@ -5,18 +5,19 @@
 
 #include "cli/loaded.h"
 #include "eval/multiple_choice.h"
+#include "model/compute.h"
 
 namespace codecllm::cli {
 
 void add_evaluate(CLI::App& app, Globals& globals) {
   struct Arguments {
-    std::string model, tasks, reference;
+    std::string model, tasks, reference, compute = "a16";
   };
   auto a = std::make_shared<Arguments>();
   CLI::App& command = add_command(app, globals, "evaluate", "Multiple choice: how often a model finds the right answer likeliest", [&globals, a] {
     const auto context = globals.context();
     const std::vector<Question> questions = read_questions(a->tasks);
-    const Loaded loaded = load(*context, globals, a->model);
+    const Loaded loaded = load(*context, globals, a->model, a->compute);
     std::optional<Loaded> reference;
     if (!a->reference.empty()) {
       reference = load(*context, globals, a->reference);
@@ -24,7 +25,7 @@ void add_evaluate(CLI::App& app, Globals& globals) {
         throw Error(ErrorCode::bad_call, "evaluate", "model and reference split the text into different tokens", {.file = a->reference});
     }
     const ChoiceResult r = multiple_choice(loaded.model, loaded.tokenizer, questions, reference ? &reference->model : nullptr, globals.progress());
-    OrderedJson out = {{"accuracy", r.accuracy}, {"stderr", r.stderr_}, {"n", r.n}, {"compute", "a16"}};
+    OrderedJson out = {{"accuracy", r.accuracy}, {"stderr", r.stderr_}, {"n", r.n}, {"compute", compute_of(loaded.model.weights)}};
     if (r.compared) out.update({{"reference_accuracy", r.reference_accuracy}, {"agreement", r.agreement}});
     if (globals.json) {
       globals.print_json("evaluate", out);
@@ -37,6 +38,7 @@ void add_evaluate(CLI::App& app, Globals& globals) {
   });
   command.add_option("model", a->model, "Model directory")->required();
   command.add_option("--tasks", a->tasks, "A .jsonl file: prompt, choices and answer (an index) on every line")->required();
+  add_compute(command, a->compute);
   command.add_option("--reference", a->reference, "Also how often this model gives the same answer");
 }
 

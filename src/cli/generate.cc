@@ -8,6 +8,7 @@
 
 #include "cli/loaded.h"
 #include "cli/sampling.h"
+#include "model/compute.h"
 
 namespace codecllm::cli {
 
@@ -19,7 +20,7 @@ void add_generate(CLI::App& app, Globals& globals) {
   CLI::App& command = add_command(app, globals, "generate", "Continues a text", [&globals, a] {
     const auto context = globals.context();
     check(a->options.sampler);
-    const Loaded loaded = load(*context, globals, a->model);
+    const Loaded loaded = load(*context, globals, a->model, a->compute);
     const std::vector<int32_t> prompt = loaded.tokenizer.encode(a->prompt);
     if (prompt.empty()) throw Error(ErrorCode::bad_call, "generate", "the prompt is empty, and this model has no token to begin with");
     const int64_t trained = loaded.model.spec.max_positions, wanted = static_cast<int64_t>(prompt.size()) + a->options.max_tokens;
@@ -27,7 +28,7 @@ void add_generate(CLI::App& app, Globals& globals) {
       throw Error(ErrorCode::bad_call, "generate",
                   fmt::format("the prompt has {} tokens, the model was trained for {}", prompt.size(), trained));
     if (wanted > trained) note(globals, fmt::format("the text will end after {} tokens, the model's trained length", trained));
-    TokenSession session(loaded.model, std::min(wanted, trained), a->kv_type());
+    TokenSession session(loaded.model, std::min(wanted, trained), kv_type(a->kv));
     const bool stream = !globals.json;
     if (stream) fmt::print("{}", a->prompt);
     const GenerateResult result = generate(session, loaded.model, loaded.tokenizer, prompt, a->options, [&](std::string_view text) {
@@ -38,7 +39,7 @@ void add_generate(CLI::App& app, Globals& globals) {
       return !interrupted();
     });
     if (globals.json) {
-      globals.print_json("generate", {{"text", result.text}, {"tokens", result.tokens}, {"finish", result.finish},
+      globals.print_json("generate", {{"text", result.text}, {"tokens", result.tokens}, {"finish", result.finish}, {"compute", compute_of(loaded.model.weights)},
                                       {"prompt_tokens", result.prompt_tokens}, {"prompt_tok_s", result.prompt_tok_s()},
                                       {"decode_tok_s", result.decode_tok_s()}, {"ttft_ms", 1e3 * result.ttft_s},
                                       {"tpot_ms_p50", 1e3 * result.token_percentile_s(0.5)},

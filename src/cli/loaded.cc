@@ -4,13 +4,15 @@
 #include <fmt/core.h>
 
 #include "base/clock.h"
+#include "model/compute.h"
 #include "model/model_tokenizer.h"
 
 namespace codecllm::cli {
 
-Loaded load(const Context& context, const Globals& globals, const std::string& directory) {
+Loaded load(const Context& context, const Globals& globals, const std::string& directory, std::string_view compute) {
   Stopwatch clock;
   DecoderModel model = load_model(context, directory, globals.progress());
+  set_compute(model.weights, compute);
   Tokenizer tokenizer = load_tokenizer(directory);
   if (tokenizer.vocab_size() > model.spec.vocab)
     note(globals, fmt::format("the tokenizer has ids up to {}, the model {} embeddings; a text that needs the others is refused",

@@ -15,6 +15,6 @@ struct Loaded {
 };
 
 // Notes where the tokenizer has more ids than the model has embeddings (padding ids that no text needs).
-Loaded load(const Context& context, const Globals& globals, const std::string& directory);
+Loaded load(const Context& context, const Globals& globals, const std::string& directory, std::string_view compute = "a16");
 
 }  // namespace codecllm::cli

@@ -7,19 +7,20 @@
 
 #include "base/file.h"
 #include "cli/loaded.h"
+#include "model/compute.h"
 
 namespace codecllm::cli {
 
 void add_perplexity(CLI::App& app, Globals& globals) {
   struct Arguments {
-    std::string model, text, reference;
+    std::string model, text, reference, compute = "a16";
     PerplexityOptions options;
   };
   auto a = std::make_shared<Arguments>();
   CLI::App& command = add_command(app, globals, "perplexity", "How well a model predicts a text, alone or beside a reference", [&globals, a] {
     const auto context = globals.context();
     const std::string text = read_file(a->text);
-    const Loaded loaded = load(*context, globals, a->model);
+    const Loaded loaded = load(*context, globals, a->model, a->compute);
     const std::vector<int32_t> tokens = loaded.tokenizer.encode(text, true, false);
     std::optional<Loaded> reference;
     if (!a->reference.empty()) {
@@ -28,7 +29,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
         throw Error(ErrorCode::bad_call, "perplexity", "model and reference split the text into different tokens", {.file = a->reference});
     }
     const PerplexityResult r = perplexity(loaded.model, tokens, a->options, reference ? &reference->model : nullptr, globals.progress());
-    OrderedJson out = {{"perplexity", r.perplexity}, {"nll", r.nll}, {"tokens", r.tokens}, {"compute", "a16"},
+    OrderedJson out = {{"perplexity", r.perplexity}, {"nll", r.nll}, {"tokens", r.tokens}, {"compute", compute_of(loaded.model.weights)},
                        {"logits_finite", r.logits_finite}, {"loss_finite", r.loss_finite}};
     if (r.compared)
       out.update({{"reference_perplexity", r.reference_perplexity}, {"ratio", r.perplexity / r.reference_perplexity},
@@ -52,6 +53,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
   command.add_option("--context", a->options.context, "Tokens of a window (default: 2048, or the trained length)")->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
   command.add_option("--stride", a->options.stride, "Tokens from window to window (default: half the context)")->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command.add_flag("--decode-loop", a->options.decode_loop, "One token at a time through the KV cache, as generation runs");
+  add_compute(command, a->compute);
   command.add_option("--reference", a->reference, "Also KL divergence and agreement against this model");
 }
 

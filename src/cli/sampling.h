@@ -9,8 +9,7 @@ namespace codecllm::cli {
 
 struct SamplingArguments {
   GenerateOptions options;
-  std::string kv = "f16";
-  KvType kv_type() const { return kv == "f32" ? KvType::f32 : KvType::f16; }
+  std::string kv = "f16", compute = "a16";
 };
 
 inline void add_sampling(CLI::App& command, SamplingArguments& a) {
@@ -25,7 +24,8 @@ inline void add_sampling(CLI::App& command, SamplingArguments& a) {
   command.add_option("--seed", s.seed, "Same seed, same text")->capture_default_str();
   command.add_option("--stop", a.options.stop, "Text at which to stop; repeatable")->expected(1)->take_all();
   command.add_flag("--ignore-eos", a.options.ignore_eos, "Go on after the end token");
-  command.add_option("--kv", a.kv, "Type of the KV cache: f16 or f32")->check(CLI::IsMember({"f16", "f32"}))->capture_default_str();
+  add_kv(command, a.kv);
+  add_compute(command, a.compute);
 }
 
 }  // namespace codecllm::cli

@@ -29,10 +29,9 @@ Measurement Measurer::round() {
   Rng rng(7);
   const auto token = [&] { return static_cast<int32_t>(rng.below(static_cast<uint64_t>(model_.spec.vocab))); };
   KvSequence sequence;
-  constexpr int64_t kChunk = 256;
   Stopwatch clock;
-  for (int64_t at = 0; at < options_.prompt_tokens; at += kChunk) {
-    const int64_t count = std::min(kChunk, options_.prompt_tokens - at);
+  for (int64_t at = 0; at < options_.prompt_tokens; at += kPromptChunk) {
+    const int64_t count = std::min(kPromptChunk, options_.prompt_tokens - at);
     cache_.grow(sequence, count);
     std::vector<BatchRow> rows;
     for (int64_t i = 0; i < count; ++i) rows.push_back({token(), &sequence, at + i, at + i + 1 == options_.prompt_tokens});

@@ -9,6 +9,9 @@
 
 namespace codecllm {
 
+// Prompts run in pieces of this many rows.
+inline constexpr int64_t kPromptChunk = 256;
+
 struct MeasureOptions {
   int64_t prompt_tokens = 512;
   int64_t decode_tokens = 32;

@@ -56,6 +56,28 @@ const float* reorder(ThreadPool& pool, LinearScratch& scratch, const float* x, i
   return scratch.reordered.data();
 }
 
+struct FloatRows {
+  const float* x;
+  int64_t stride;
+};
+
+// Rows in tiles as matmul_float reads them; a tile of one row is the row itself.
+FloatRows interleave(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x, int64_t x_stride,
+                     int64_t rows, int64_t columns) {
+  const int64_t most = kernels.float_tile_rows();
+  if (rows == 1 || most == 1) return {x, x_stride};
+  scratch.tiles.resize(std::max(scratch.tiles.size(), static_cast<size_t>(rows * columns)));
+  pool.parallel_for(static_cast<size_t>(tile_count(rows, most)), 1, [&](size_t begin, size_t end, int) {
+    for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t) {
+      const RowTile tile = tile_at(rows, most, t);
+      float* out = scratch.tiles.data() + tile.first * columns;
+      for (int64_t i = 0; i < tile.rows; ++i)
+        for (int64_t k = 0; k < columns; ++k) out[k * tile.rows + i] = x[(tile.first + i) * x_stride + k];
+    }
+  });
+  return {scratch.tiles.data(), columns};
+}
+
 // Pieces small enough to share evenly, large enough that a piece's cost hides the counter's.
 size_t panel_grain(int64_t panels, int threads) {
   const int64_t even = panels / (threads * 8) / 2 * 2;  // an even number of panels keeps the two-panel tiles
@@ -68,6 +90,7 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
             int64_t rows, std::span<const LinearOut> outs) {
   if (rows == 0) return;
   IntActivations codes = {};
+  FloatRows floats = {};
   ScaledActivations scaled = {};
   const MatrixView *quantized_for = nullptr, *scaled_for = nullptr;  // whose inputs these are
   for (const LinearOut& out : outs) {
@@ -82,6 +105,7 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
       codes = quantize(pool, kernels, scratch, inputs, stride, rows, w);
       quantized_for = &w;
     }
+    if (!is_integer(w.element) && !is_float8(w.element) && floats.x == nullptr) floats = interleave(pool, kernels, scratch, x, x_stride, rows, w.columns);
     scratch.panels.fit(w, pool.threads());
     pool.parallel_for(static_cast<size_t>(w.panels()), panel_grain(w.panels(), pool.threads()),
                       [&](size_t begin, size_t end, int worker) {
@@ -92,7 +116,7 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
                                              } else if (is_float8(w.element)) {
                                                kernels.matmul_float8(part, scaled, out.y + row, out.y_stride, first, last);
                                              } else {
-                                               kernels.matmul_float(part, x, x_stride, rows, out.y + row, out.y_stride, first, last);
+                                               kernels.matmul_float(part, floats.x, floats.stride, rows, out.y + row, out.y_stride, first, last);
                                              }
                                            });
                       });

@@ -14,6 +14,7 @@ namespace codecllm {
 // Buffers that grow to the largest call and stay, so that the token loop allocates nothing.
 struct LinearScratch {
   std::vector<float> reordered;  // [rows, padded columns]: inputs in the order of a weight's groups
+  std::vector<float> tiles;    // rows in the order of matmul_float
   std::vector<uint8_t> codes;  // as IntActivations
   std::vector<float> scales;   // [rows]
   std::vector<int32_t> sums;   // [rows, groups, halves]

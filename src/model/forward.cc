@@ -35,7 +35,8 @@ void Forward::reserve(int64_t rows) {
 size_t Forward::scratch_bytes() const {
   size_t floats = x_.size() + normed_.size() + delta_.size() + q_.size() + attended_.size() + k_.size() + v_.size() +
                   gate_.size() + up_.size() + cosine_.size() + sine_.size() + logits_.size() +
-                  linear_scratch_.reordered.size() + linear_scratch_.scales.size() + linear_scratch_.sums.size();
+                  linear_scratch_.reordered.size() + linear_scratch_.tiles.size() + linear_scratch_.scales.size() +
+                  linear_scratch_.sums.size();
   for (const auto& s : scores_) floats += s.size();
   return floats * sizeof(float) + linear_scratch_.codes.size();
 }

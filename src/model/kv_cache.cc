@@ -2,12 +2,20 @@
 #include "model/kv_cache.h"
 
 #include <algorithm>
+#include <string>
 
 #include "codecllm/error.h"
 
 namespace codecllm {
 
 static constexpr int64_t kSlackBytes = 64;  // kernels read values sixteen at a time
+
+KvType kv_type(std::string_view name) {
+  if (name == "f32") return KvType::f32;
+  if (name == "f16") return KvType::f16;
+  if (name == "int8") return KvType::i8;
+  throw Error(ErrorCode::bad_call, "kv cache", "no type '" + std::string(name) + "'; there are: f16, f32, int8");
+}
 
 KvCache::KvCache(const ModelSpec& spec, KvType type, int64_t tokens, int64_t sequences)
     : shape_{.type = type, .heads = spec.kv_heads, .head_dim = spec.head_dim, .keys = nullptr, .values = nullptr},

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "base/memory.h"
@@ -17,6 +18,9 @@ struct KvSequence {
   std::vector<int32_t> blocks;
   int64_t length = 0;  // slots in use
 };
+
+// "f32", "f16" or "int8"; throws Error(bad_call) for another name.
+KvType kv_type(std::string_view name);
 
 class KvCache {
  public:
@@ -36,7 +40,7 @@ class KvCache {
  private:
   KvView shape_;
   int64_t blocks_;
-  Buffer keys_, values_;       // [layers][blocks][kv heads][kKvBlock * head_dim], and slack
+  Buffer keys_, values_;       // [layers][blocks][kv heads][KvView::head_bytes], and slack
   std::vector<int32_t> free_;  // stack of block indices
 };
 

@@ -57,30 +57,32 @@ class Values {
 
 class Maker {
  public:
-  Maker(const Context& context, const ModelSpec& spec, const QuantScheme& scheme, uint64_t seed)
-      : pool_(context.impl().pool), spec_(spec), scheme_(scheme), values_(seed), seed_(seed) {}
+  Maker(const Context& context, const QuantScheme& scheme, uint64_t seed)
+      : pool_(context.impl().pool), scheme_(scheme), values_(seed), seed_(seed) {}
 
-  ModelWeights make() {
+  ModelWeights make(const ModelSpec& spec) {
     ModelWeights weights;
     const QuantScheme plain = coded_scheme(scheme_.name) ? scheme_preset("lossless") : scheme_.weights ? scheme_preset("bf16") : scheme_;
-    weights.embedding = matrix(spec_.vocab, spec_.hidden, plain);
-    weights.final_norm = ones(spec_.hidden);
-    for (int64_t layer = 0; layer < spec_.layers; ++layer) {
+    weights.embedding = matrix(spec.vocab, spec.hidden, plain);
+    weights.final_norm = ones(spec.hidden);
+    for (int64_t layer = 0; layer < spec.layers; ++layer) {
       BlockWeights block;
-      const int64_t q_size = spec_.heads * spec_.head_dim, kv_size = spec_.kv_heads * spec_.head_dim;
-      block.input_norm = block.mlp_norm = ones(spec_.hidden);
-      block.q.weight = matrix(q_size, spec_.hidden, scheme_);
-      block.k.weight = matrix(kv_size, spec_.hidden, scheme_);
-      block.v.weight = matrix(kv_size, spec_.hidden, scheme_);
-      block.o.weight = matrix(spec_.hidden, q_size, scheme_);
-      block.gate.weight = matrix(spec_.intermediate, spec_.hidden, scheme_);
-      block.up.weight = matrix(spec_.intermediate, spec_.hidden, scheme_);
-      block.down.weight = matrix(spec_.hidden, spec_.intermediate, scheme_);
+      const int64_t q_size = spec.heads * spec.head_dim, kv_size = spec.kv_heads * spec.head_dim;
+      block.input_norm = block.mlp_norm = ones(spec.hidden);
+      block.q.weight = matrix(q_size, spec.hidden, scheme_);
+      block.k.weight = matrix(kv_size, spec.hidden, scheme_);
+      block.v.weight = matrix(kv_size, spec.hidden, scheme_);
+      block.o.weight = matrix(spec.hidden, q_size, scheme_);
+      block.gate.weight = matrix(spec.intermediate, spec.hidden, scheme_);
+      block.up.weight = matrix(spec.intermediate, spec.hidden, scheme_);
+      block.down.weight = matrix(spec.hidden, spec.intermediate, scheme_);
       weights.blocks.push_back(std::move(block));
     }
-    weights.lm_head = matrix(spec_.vocab, spec_.hidden, scheme_);
+    weights.lm_head = matrix(spec.vocab, spec.hidden, scheme_);
     return weights;
   }
+
+  Matrix matrix(int64_t rows, int64_t columns) { return matrix(rows, columns, scheme_); }
 
  private:
   static std::vector<float> ones(int64_t n) { return std::vector<float>(static_cast<size_t>(n), 1.0f); }
@@ -170,7 +172,6 @@ class Maker {
   }
 
   ThreadPool& pool_;
-  const ModelSpec& spec_;
   const QuantScheme& scheme_;
   const Values values_;
   uint64_t seed_;
@@ -201,7 +202,11 @@ ModelSpec shape_spec(std::string_view name) {
 }
 
 DecoderModel synthetic_model(const Context& context, const ModelSpec& spec, const QuantScheme& scheme, uint64_t seed) {
-  return {&context, spec, Maker(context, spec, scheme, seed).make(), scheme.name};
+  return {&context, spec, Maker(context, scheme, seed).make(spec), scheme.name};
+}
+
+Matrix synthetic_matrix(const Context& context, int64_t rows, int64_t columns, const QuantScheme& scheme, uint64_t seed) {
+  return Maker(context, scheme, seed).matrix(rows, columns);
 }
 
 }  // namespace codecllm

@@ -15,4 +15,7 @@ ModelSpec shape_spec(std::string_view name);
 // bits. The same seed gives the same values in every scheme.
 DecoderModel synthetic_model(const Context& context, const ModelSpec& spec, const QuantScheme& scheme, uint64_t seed = 1);
 
+// One weight of the same kind. The same seed gives the same values in every scheme.
+Matrix synthetic_matrix(const Context& context, int64_t rows, int64_t columns, const QuantScheme& scheme, uint64_t seed = 1);
+
 }  // namespace codecllm

@@ -2,6 +2,7 @@
 // --json: one object on stdout with what the contract promises, and exit codes that tell good from bad.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "cli/run.h"
@@ -175,6 +176,51 @@ TEST_F(CliJson, ErrorsPrintNoObject) {
   for (const char* command : {"inspect", "verify"})
     test::expect_refusal(run({command, temp_ / "nothing", "--json", "-q"}), 1);
   test::expect_refusal(run({"generate", temp_ / "nothing", "-p", "x", "--json", "-q"}), 1);
+}
+
+TEST_F(CliJson, BenchOfOneProduct) {
+  const OrderedJson json = object_of(
+      run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "int8", "--scheme", "int4-g128", "--compute", "a8", "--rounds", "1", "--threads", "1", "--json"}),
+      "bench", {"op", "size", "runs", "machine"});
+  ASSERT_EQ(json.at("runs").size(), 2u);
+  for (const auto& r : json.at("runs")) {
+    EXPECT_EQ(r.at("compute"), "a8");
+    EXPECT_GT(r.at("seconds").get<double>(), 0);
+    EXPECT_GT(r.at("mse").get<double>(), 0);
+    EXPECT_GE(r.at("max_difference").get<double>(), std::sqrt(r.at("mse").get<double>()));
+    // Outputs have a variance of 5/3: unit inputs, Student-t5 weights over sqrt(columns). INT4 leaves about 1% of it.
+    EXPECT_LT(r.at("mse").get<double>(), 0.1);
+  }
+  EXPECT_LT(json.at("runs").at(0).at("mse").get<double>(), json.at("runs").at(1).at("mse").get<double>());
+  EXPECT_EQ(run({"bench", "--op", "gemm", "--scheme", "int8"}).code, 2);
+  EXPECT_EQ(run({"bench", model_, "--size", "1,2,3"}).code, 2);
+}
+
+TEST_F(CliJson, BenchProfile) {
+  ASSERT_EQ(run({"quantize", model_, "-o", temp_ / "q8", "--scheme", "int8", "-q"}).code, 0);
+  const OrderedJson json =
+      object_of(run({"bench", temp_ / "q8", "--profile", "--compute", "a8", "--rounds", "1", "--prompt-tokens", "9", "--decode-tokens", "2", "--threads", "1", "--json"}),
+                "bench", {"runs", "machine"});
+  const auto& r = json.at("runs").at(0);
+  double prefill = 0;
+  for (const auto& op : r.at("ops")) prefill += op.at("prefill_ms").get<double>();
+  EXPECT_GT(prefill, 0);
+  ASSERT_EQ(r.at("kernels").size(), 15u);
+  EXPECT_NE(r.at("kernels").at(0).at("kernel").get<std::string>().find("u8 x a8"), std::string::npos);
+  EXPECT_FALSE(r.at("kernels").at(0).at("fallback"));
+  EXPECT_EQ(r.at("kernels").at(14).at("layer"), "lm_head");
+  EXPECT_TRUE(r.at("kernels").at(14).at("fallback")) << "lm_head stays in 16 bits";
+  for (const char* owner : {"weights", "kv", "scratch"}) EXPECT_GT(r.at("memory").at(owner).get<double>(), 0);
+}
+
+TEST_F(CliJson, ComputeSaysWhatRan) {
+  ASSERT_EQ(run({"quantize", model_, "-o", temp_ / "c8", "--scheme", "int8", "-q"}).code, 0);
+  for (const std::string compute : {"a16", "a8"}) {
+    const OrderedJson json = object_of(run({"generate", temp_ / "c8", "-p", "a", "-n", "2", "--temperature", "0", "--compute", compute, "--kv", "int8", "--json"}),
+                                       "generate", {"text", "compute"});
+    EXPECT_EQ(json.at("compute"), compute);
+  }
+  EXPECT_EQ(run({"generate", temp_ / "c8", "-p", "a", "--compute", "a4"}).code, 2);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "base/rng.h"
@@ -50,9 +51,16 @@ class Cache {
     values.resize(keys.size());
     keys[t] = key;
     values[t] = value;
-    if (view_.type == KvType::f16)
-      for (auto* row : {&keys[t], &values[t]})
+    for (auto* row : {&keys[t], &values[t]}) {
+      if (view_.type == KvType::f16)
         for (float& v : *row) v = f16_to_f32(f32_to_f16(v));
+      for (int64_t h = 0; h < kKvHeads && view_.type == KvType::i8; ++h) {
+        const std::span<float> head(row->data() + h * view_.head_dim, static_cast<size_t>(view_.head_dim));
+        float largest = 0;
+        for (float v : head) largest = std::max(largest, std::fabs(v));
+        for (float& v : head) v = std::nearbyint(v * (127 / largest)) * (largest / 127);
+      }
+    }
   }
 
   const KvView& view() const { return view_; }

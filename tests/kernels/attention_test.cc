@@ -68,7 +68,7 @@ class Attention : public ::testing::TestWithParam<Isa> {};
 
 TEST_P(Attention, EveryShapeIsWithinRounding) {
   Rng rng(21);
-  for (KvType type : {KvType::f32, KvType::f16}) {
+  for (KvType type : {KvType::f32, KvType::f16, KvType::i8}) {
     for (int64_t head_dim : {16, 20, 64, 80, 128}) {
       const Cache cache(type, head_dim, 200, rng);
       for (int64_t heads : {1, 2, 3, 4, 7}) {
@@ -104,6 +104,45 @@ TEST_P(Attention, HalfPrecisionCostsWhatItsRoundingAllows) {
   const auto got = attend(GetParam(), half, call);
   expect_near(got, expected, "f16 cache");
   EXPECT_NE(got, attend(GetParam(), whole, call));
+}
+
+// In INT8 a key or value is off by at most half a step of 1/127 of its head's largest.
+TEST_P(Attention, BytesCostWhatTheirRoundingAllows) {
+  Rng rng(24);
+  Rng again = rng;
+  const Cache bytes(KvType::i8, 64, 150, rng), whole(KvType::f32, 64, 150, again);
+  const Call call = random_call(4, 64, 0, 150, rng);
+  double key_error = 0, value_error = 0, top = 0;  // of a score, and of a value
+  for (int64_t t = 0; t < 150; ++t) {
+    double largest_key = 0, largest_value = 0;
+    for (int64_t d = 0; d < 64; ++d) {
+      largest_key = std::max<double>(largest_key, std::fabs(whole.keys[t][call.kv_head * 64 + d]));
+      largest_value = std::max<double>(largest_value, std::fabs(whole.values[t][call.kv_head * 64 + d]));
+    }
+    for (int64_t h = 0; h < 4; ++h) {
+      double size = 0;
+      for (int64_t d = 0; d < 64; ++d) size += std::fabs(call.query[h * 64 + d]);
+      key_error = std::max(key_error, 0.5 / 127 * largest_key * size * call.scale);
+    }
+    value_error = std::max(value_error, 0.5 / 127 * largest_value);
+    top = std::max(top, largest_value);
+  }
+  const auto got = attend(GetParam(), bytes, call), expected = attend(GetParam(), whole, call);
+  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], value_error + std::expm1(2 * key_error) * top + 1e-5);
+  EXPECT_NE(got, expected);
+}
+
+TEST_P(Attention, NotFiniteKeysAndValuesAreSeenInABytesCache) {
+  Rng rng(25);
+  for (const bool in_key : {true, false}) {
+    Cache cache(KvType::i8, 32, 20, rng);
+    std::vector<float> key(kKvHeads * 32, 0.5f), value = key;
+    (in_key ? key : value)[32 + 3] = INFINITY;  // head 1
+    cache.set(7, key, value);
+    Call call = random_call(2, 32, 0, 20, rng);
+    for (call.kv_head = 0; call.kv_head < 2; ++call.kv_head)
+      for (float v : attend(GetParam(), cache, call)) EXPECT_EQ(std::isnan(v), call.kv_head == 1);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, Attention, ::testing::ValuesIn(available_isas()),

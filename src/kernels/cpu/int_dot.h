@@ -5,7 +5,7 @@
 // WordDot is for 16-bit activations, ByteDot for INT8. Each has
 //   Unit, load(line), load_nibbles(line, first, second)
 //   Sum, start(zeros, offset, sums): what corrects for the codes that stand for zero (`offset` where none are given)
-//   step(sum, unit, activation); fold(sum), at the latest after kFoldColumns; add_to(sum, other)
+//   broadcast(activation); step(sum, unit, broadcast); fold(sum), at the latest after kFoldColumns; add_to(sum, other)
 //   to_float(sum): the same bits on every tier
 //   store(out, codes, high, low): sixteen codes (as int32) to four units
 #pragma once
@@ -31,8 +31,13 @@ VEC vf halves_to_float(vi high, vi low) {
 #if defined(__AVX512VNNI__)
 
 // The multiply-add that the products are made of, and what it counts for. Sums wrap, so that only the last must fit.
+// Written out: with the intrinsic, whose vectors are of another type than __m512i, g++ 12 keeps each sum twice, and a tile's
+// sums no longer fit the registers.
 constexpr double kMultiplyAddOps = 2 * 64;
-VEC vi multiply_add(vi sum, vi a, vi b) { return _mm512_dpbusd_epi32(sum, a, b); }
+VEC vi multiply_add(vi sum, vi a, vi b) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
+}
 
 struct RawUnits {
   using Unit = __m512i;
@@ -55,9 +60,13 @@ struct WordDot : RawUnits {
   VEC static Sum start(vi zeros, int32_t, const int32_t* sums) {
     return {mul(zeros, set1_int(-sums[0])), mul(zeros, set1_int(-sums[1]))};
   }
-  VEC static void step(Sum& sum, Unit codes, const uint8_t* activation) {
-    sum.high = multiply_add(sum.high, codes, set1_int(load32(activation)));
-    sum.low = multiply_add(sum.low, codes, set1_int(load32(activation + 4)));
+  struct Activation {
+    vi high, low;
+  };
+  VEC static Activation broadcast(const uint8_t* at) { return {set1_int(load32(at)), set1_int(load32(at + 4))}; }
+  VEC static void step(Sum& sum, Unit codes, const Activation& x) {
+    sum.high = multiply_add(sum.high, codes, x.high);
+    sum.low = multiply_add(sum.low, codes, x.low);
   }
   VEC static void fold(Sum&) {}
   VEC static void add_to(Sum& sum, const Sum& other) {
@@ -79,9 +88,8 @@ struct ByteDot : RawUnits {
   using Sum = vi;
   VEC static Sum zero() { return zero_int(); }
   VEC static Sum start(vi zeros, int32_t, const int32_t* sums) { return mul(zeros, set1_int(-sums[0])); }
-  VEC static void step(Sum& sum, Unit codes, const uint8_t* activation) {
-    sum = multiply_add(sum, codes, set1_int(load32(activation)));
-  }
+  VEC static vi broadcast(const uint8_t* at) { return set1_int(load32(at)); }
+  VEC static void step(Sum& sum, Unit codes, vi x) { sum = multiply_add(sum, codes, x); }
   VEC static void fold(Sum&) {}
   VEC static void add_to(Sum& sum, const Sum& other) { sum = add(sum, other); }
   VEC static vf to_float(const Sum& sum) { return CODECLLM_TIER::to_float(sum); }
@@ -129,10 +137,13 @@ struct WordDot {
   VEC static Sum start(vi zeros, int32_t, const int32_t* sums) {
     return {zero_int(), mul(zeros, set1_int(-sums[0])), mul(zeros, set1_int(-sums[1]))};
   }
-  VEC static void step(Sum& sum, const Unit& codes, const uint8_t* activation) {
-    const __m256i even = _mm256_set1_epi32(load32(activation)), odd = _mm256_set1_epi32(load32(activation + 4));
-    sum.partial = multiply_add(sum.partial, codes.even, {even, even});
-    sum.partial = multiply_add(sum.partial, codes.odd, {odd, odd});
+  struct Activation {
+    __m256i even, odd;
+  };
+  VEC static Activation broadcast(const uint8_t* at) { return {_mm256_set1_epi32(load32(at)), _mm256_set1_epi32(load32(at + 4))}; }
+  VEC static void step(Sum& sum, const Unit& codes, const Activation& x) {
+    sum.partial = multiply_add(sum.partial, codes.even, {x.even, x.even});
+    sum.partial = multiply_add(sum.partial, codes.odd, {x.odd, x.odd});
   }
   VEC static void fold(Sum& sum) {
     sum.high = add(sum.high, high_part(sum.partial));
@@ -179,8 +190,9 @@ struct ByteDot {
   VEC static Sum start(vi zeros, int32_t offset, const int32_t* sums) {
     return mul(sub(set1_int(offset), zeros), set1_int(sums[0]));
   }
-  VEC static void step(Sum& sum, const Unit& w, const uint8_t* activation) {
-    const __m256i x = _mm256_set1_epi32(load32(activation)), ones = _mm256_set1_epi16(1);
+  VEC static __m256i broadcast(const uint8_t* at) { return _mm256_set1_epi32(load32(at)); }
+  VEC static void step(Sum& sum, const Unit& w, __m256i x) {
+    const __m256i ones = _mm256_set1_epi16(1);
     const vi pairs = {_mm256_maddubs_epi16(w.magnitude.a, _mm256_sign_epi8(x, w.code.a)),
                       _mm256_maddubs_epi16(w.magnitude.b, _mm256_sign_epi8(x, w.code.b))};
     sum = multiply_add(sum, pairs, {ones, ones});

@@ -20,69 +20,91 @@ VEC void load_columns(const uint8_t* at, vf& even, vf& odd) {
 }
 
 // Every output is one sum over the even columns and one over the odd columns, each in order, then their sum: the same
-// for every tile shape, so that a row's result does not depend on what else is in the batch.
+// for every tile shape, so that a row's result does not depend on what else is in the batch. x [columns][M].
 template <Element E, int M, int P>
-void tile(const MatrixView& w, const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t p0) {
+void tile(const MatrixView& w, const float* x, float* y, int64_t y_stride, int64_t p0) {
   constexpr int64_t kPairBytes = E == Element::f32 ? 128 : 64;
-  const uint8_t* weights[P];
-  for (int p = 0; p < P; ++p) weights[p] = w.data + (p0 + p) * w.panel_bytes();
-  vf even[P][M], odd[P][M];
-  for (int p = 0; p < P; ++p)
-    for (int m = 0; m < M; ++m) even[p][m] = odd[p][m] = zero();
-  const int64_t pairs = w.columns / 2;
+  constexpr int64_t kAheadBytes = 4096;  // as in matmul_int.cc
+  const int64_t panel_bytes = w.panel_bytes(), pairs = w.columns / 2;
+  const uint8_t* weights = w.data + p0 * panel_bytes;
+  Pack<vf, P * M> even, odd;
+  each<P * M>(EACH(i) { even.at(i) = odd.at(i) = zero(); });
   for (int64_t pair = 0; pair < pairs; ++pair) {
-    vf w0[P], w1[P];
-    for (int p = 0; p < P; ++p) load_columns<E>(weights[p] + pair * kPairBytes, w0[p], w1[p]);
-    for (int m = 0; m < M; ++m) {
-      const vf x0 = set1(x[m * x_stride + 2 * pair]), x1 = set1(x[m * x_stride + 2 * pair + 1]);
-      for (int p = 0; p < P; ++p) {
-        even[p][m] = fma(w0[p], x0, even[p][m]);
-        odd[p][m] = fma(w1[p], x1, odd[p][m]);
-      }
-    }
+    Pack<vf, P> w0, w1;
+    each<P>(EACH(p) {
+      const uint8_t* at = weights + p * panel_bytes + pair * kPairBytes;
+      if constexpr (M <= 2) prefetch(at + kAheadBytes);
+      load_columns<E>(at, w0.at(p), w1.at(p));
+    });
+    each<M>(EACH(m) {
+      const vf x0 = set1(x[2 * pair * M + m]), x1 = set1(x[(2 * pair + 1) * M + m]);
+      each<P>(EACH(p) {
+        cell<M>(even, p, m) = fma(w0.at(p), x0, cell<M>(even, p, m));
+        cell<M>(odd, p, m) = fma(w1.at(p), x1, cell<M>(odd, p, m));
+      });
+    });
   }
-  for (int p = 0; p < P; ++p) {
+  each<P>(EACH(p) {
     if (w.columns % 2 != 0) {  // for f32 the panel ends with this column, so the second is not read
+      const uint8_t* at = weights + p * panel_bytes + pairs * kPairBytes;
       vf last = zero(), none = zero();
       if constexpr (E == Element::f32) {
-        last = load(reinterpret_cast<const float*>(weights[p] + pairs * kPairBytes));
+        last = load(reinterpret_cast<const float*>(at));
       } else {
-        load_columns<E>(weights[p] + pairs * kPairBytes, last, none);
+        load_columns<E>(at, last, none);
       }
-      for (int m = 0; m < M; ++m) even[p][m] = fma(last, set1(x[m * x_stride + 2 * pairs]), even[p][m]);
+      each<M>(EACH(m) { cell<M>(even, p, m) = fma(last, set1(x[2 * pairs * M + m]), cell<M>(even, p, m)); });
     }
     const int64_t n = (p0 + p) * kPanelRows, left = w.rows - n;
-    for (int m = 0; m < M; ++m) {
-      const vf total = add(even[p][m], odd[p][m]);
+    each<M>(EACH(m) {
+      const vf total = add(cell<M>(even, p, m), cell<M>(odd, p, m));
       if (left >= kPanelRows) {
         store(y + m * y_stride + n, total);
       } else {
         store_n(y + m * y_stride + n, total, left);
       }
+    });
+  });
+}
+
+// Two accumulators per row and panel. Many rows take one panel at a time: each weight that is widened serves them all.
+constexpr int kTileRows = kManyRegisters ? 12 : 3;
+
+int64_t float_tile_rows() { return kTileRows; }
+
+// The tile of `rows` rows, 1 to M, and up to P panels; returns how many panels it did.
+template <Element E, int M = kTileRows>
+int64_t tile_of(int64_t rows, const MatrixView& w, const float* x, float* y, int64_t y_stride, int64_t p0, int64_t left) {
+  if constexpr (M > 1) {
+    if (rows < M) return tile_of<E, M - 1>(rows, w, x, y, y_stride, p0, left);
+  }
+  // A single row reads one panel after the other: one linear stream is the fastest way through memory.
+  if constexpr (kManyRegisters && M > 1 && M <= kTileRows / 2) {
+    if (left >= 2) {
+      tile<E, M, 2>(w, x, y, y_stride, p0);
+      return 2;
     }
   }
+  tile<E, M, 1>(w, x, y, y_stride, p0);
+  return 1;
 }
 
-constexpr int kTileRows = kManyRegisters ? 6 : 3, kTilePanels = kManyRegisters ? 2 : 1;
-
-template <Element E, int P>
-void panels(const MatrixView& w, const float* x, int64_t x_stride, int64_t rows, float* y, int64_t y_stride,
-            int64_t p0) {
-  int64_t m = 0;
-  for (; m + kTileRows <= rows; m += kTileRows)
-    tile<E, kTileRows, P>(w, x + m * x_stride, x_stride, y + m * y_stride, y_stride, p0);
-  for (; m + 2 <= rows; m += 2) tile<E, 2, P>(w, x + m * x_stride, x_stride, y + m * y_stride, y_stride, p0);
-  // A single row reads one panel after the other: one linear stream is the fastest way through memory.
-  for (; m < rows; ++m)
-    for (int p = 0; p < P; ++p) tile<E, 1, 1>(w, x + m * x_stride, x_stride, y + m * y_stride, y_stride, p0 + p);
-}
+// Weights that stay in the second-level cache while all rows pass over them.
+constexpr int64_t kBlockBytes = 384 << 10;
 
 template <Element E>
 void range(const MatrixView& w, const float* x, int64_t x_stride, int64_t rows, float* y, int64_t y_stride,
            int64_t begin, int64_t end) {
-  for (; begin + kTilePanels <= end; begin += kTilePanels)
-    panels<E, kTilePanels>(w, x, x_stride, rows, y, y_stride, begin);
-  for (; begin < end; ++begin) panels<E, 1>(w, x, x_stride, rows, y, y_stride, begin);
+  const int64_t tiles = tile_count(rows, kTileRows), fit = kBlockBytes / w.panel_bytes() / 2 * 2;
+  const int64_t block = tiles == 1 || fit < 2 ? 2 : fit;
+  for (; begin < end; begin += block) {
+    const int64_t stop = begin + block < end ? begin + block : end;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const RowTile at = tile_at(rows, kTileRows, t);
+      for (int64_t p = begin; p < stop;)
+        p += tile_of<E>(at.rows, w, x + at.first * x_stride, y + at.first * y_stride, y_stride, p, stop - p);
+    }
+  }
 }
 
 void matmul_float(const MatrixView& w, const float* x, int64_t x_stride, int64_t rows, float* y, int64_t y_stride,
@@ -95,6 +117,9 @@ void matmul_float(const MatrixView& w, const float* x, int64_t x_stride, int64_t
 
 }  // namespace
 
-void fill_matmul_float(KernelTable& table) { table.matmul_float = matmul_float; }
+void fill_matmul_float(KernelTable& table) {
+  table.float_tile_rows = float_tile_rows;
+  table.matmul_float = matmul_float;
+}
 
 }  // namespace codecllm::CODECLLM_TIER

@@ -5,6 +5,10 @@ namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
+// The processor keeps about a dozen lines under way; asked for this far ahead, they are there when they are needed, also
+// where a group's end holds up the instructions behind it.
+constexpr int64_t kAheadBytes = 4096;
+
 // Accumulators of a tile: two panels of so many rows fill the registers (AVX2: one panel).
 template <class Dot>
 constexpr int kTileRows = kManyRegisters ? 12 / Dot::kHalves : Dot::kHalves == 2 ? 2 : 3;
@@ -25,61 +29,64 @@ VEC vi load_zeros(const MatrixView& w, int64_t index) {
 
 // Sums over lines [line, line_end) of one 64-byte-line stream per panel, for a tile of M activation rows and P panels.
 template <class Dot, bool kNibbles, int M, int P>
-VEC void sum_lines(const uint8_t* const (&weights)[P], const uint8_t* rows, int64_t line, int64_t line_end,
-                   typename Dot::Sum (&sums)[P][M]) {
+VEC void sum_lines(const uint8_t* weights, int64_t panel_bytes, const uint8_t* rows, int64_t line, int64_t line_end,
+                   Pack<typename Dot::Sum, P * M>& sums) {
   constexpr int kLineUnits = kNibbles ? 2 : 1;
   constexpr int64_t kFoldLines = Dot::kFoldColumns / (kUnitColumns * kLineUnits);
   while (line < line_end) {
     const int64_t stop = line_end - line > kFoldLines ? line + kFoldLines : line_end;
     for (; line < stop; ++line) {
-      typename Dot::Unit units[P][2];
-      for (int p = 0; p < P; ++p) {
+      Pack<typename Dot::Unit, P * kLineUnits> units;
+      each<P>(EACH(p) {
+        const uint8_t* at = weights + p * panel_bytes + line * kLineBytes;
+        if constexpr (M * Dot::kHalves <= 8) prefetch(at + kAheadBytes);
         if constexpr (kNibbles) {
-          Dot::load_nibbles(weights[p] + line * kLineBytes, units[p][0], units[p][1]);
+          Dot::load_nibbles(at, cell<2>(units, p, Index<0>()), cell<2>(units, p, Index<1>()));
         } else {
-          units[p][0] = Dot::load(weights[p] + line * kLineBytes);
+          units.at(p) = Dot::load(at);
         }
-      }
-      for (int u = 0; u < kLineUnits; ++u)
-        for (int m = 0; m < M; ++m)
-          for (int p = 0; p < P; ++p)
-            Dot::step(sums[p][m], units[p][u], rows + ((line * kLineUnits + u) * M + m) * Dot::kUnitBytes);
+      });
+      const uint8_t* activations = rows + line * kLineUnits * M * Dot::kUnitBytes;
+      each<kLineUnits>(EACH(u) {
+        each<M>(EACH(m) {
+          const auto x = Dot::broadcast(activations + (u * M + m) * Dot::kUnitBytes);
+          each<P>(EACH(p) { Dot::step(cell<M>(sums, p, m), cell<kLineUnits>(units, p, u), x); });
+        });
+      });
     }
-    for (int p = 0; p < P; ++p)
-      for (int m = 0; m < M; ++m) Dot::fold(sums[p][m]);
+    each<P * M>(EACH(i) { Dot::fold(sums.at(i)); });
   }
 }
 
 // One activation row: several accumulators, since each multiply-add waits five cycles for the one before.
 template <class Dot, bool kNibbles>
 VEC void sum_lines_one_row(const uint8_t* weights, const uint8_t* row, int64_t line, int64_t line_end,
-                           typename Dot::Sum& total) {
+                           Pack<typename Dot::Sum, 1>& total) {
   constexpr int kChains = 4, kLineUnits = kNibbles ? 2 : 1, kLines = kChains / kLineUnits;
   constexpr int64_t kFoldLines = Dot::kFoldColumns / (kUnitColumns * kLineUnits);
-  typename Dot::Sum sums[kChains] = {Dot::zero(), Dot::zero(), Dot::zero(), Dot::zero()};
+  Pack<typename Dot::Sum, kChains> sums;
+  each<kChains>(EACH(i) { sums.at(i) = Dot::zero(); });
   while (line_end - line >= kLines) {
     const int64_t stop = line_end - line > kFoldLines ? line + kFoldLines : line_end - kLines + 1;
     for (; line < stop; line += kLines) {
-      for (int i = 0; i < kLines; ++i) {
+      each<kLines>(EACH(i) {
         const uint8_t* at = weights + (line + i) * kLineBytes;
         const uint8_t* activation = row + (line + i) * kLineUnits * Dot::kUnitBytes;
+        prefetch(at + kAheadBytes);
         if constexpr (kNibbles) {
           typename Dot::Unit first, second;
           Dot::load_nibbles(at, first, second);
-          Dot::step(sums[2 * i], first, activation);
-          Dot::step(sums[2 * i + 1], second, activation + Dot::kUnitBytes);
+          Dot::step(cell<2>(sums, i, Index<0>()), first, Dot::broadcast(activation));
+          Dot::step(cell<2>(sums, i, Index<1>()), second, Dot::broadcast(activation + Dot::kUnitBytes));
         } else {
-          Dot::step(sums[i], Dot::load(at), activation);
+          Dot::step(sums.at(i), Dot::load(at), Dot::broadcast(activation));
         }
-      }
+      });
     }
-    for (auto& s : sums) Dot::fold(s);
+    each<kChains>(EACH(i) { Dot::fold(sums.at(i)); });
   }
-  const uint8_t* const weight_streams[1] = {weights};
-  typename Dot::Sum rest[1][1] = {{total}};
-  sum_lines<Dot, kNibbles, 1, 1>(weight_streams, row, line, line_end, rest);
-  for (const auto& s : sums) Dot::add_to(rest[0][0], s);
-  total = rest[0][0];
+  sum_lines<Dot, kNibbles, 1, 1>(weights, 0, row, line, line_end, total);
+  each<kChains>(EACH(i) { Dot::add_to(total.own, sums.at(i)); });
 }
 
 // y for a tile of M activation rows from row m and P panels from panel p0.
@@ -88,33 +95,35 @@ void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stri
   constexpr int kLineColumns = kNibbles ? 8 : 4;
   constexpr int32_t kOffset = kNibbles ? 8 : 128;
   const int64_t groups = w.groups(), lines = w.lines(), group_lines = groups == 1 ? lines : w.group / kLineColumns;
-  const uint8_t* weights[P];
+  const int64_t panel_bytes = w.panel_bytes();
+  const uint8_t* weights = w.data + p0 * panel_bytes;
   const uint8_t* rows = x.codes + m0 * x.row_bytes;
-  for (int p = 0; p < P; ++p) weights[p] = w.data + (p0 + p) * w.panel_bytes();
-  vf out[P][M];
-  for (int p = 0; p < P; ++p)
-    for (int m = 0; m < M; ++m) out[p][m] = zero();
+  float results[P * M * kPanelRows];  // [P][M][16]
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t line = g * group_lines, line_end = line + group_lines < lines ? line + group_lines : lines;
-    typename Dot::Sum sums[P][M];
-    for (int p = 0; p < P; ++p) {
+    Pack<typename Dot::Sum, P * M> sums;
+    each<P>(EACH(p) {
       const vi zeros = load_zeros(w, ((p0 + p) * groups + g) * kPanelRows);
-      for (int m = 0; m < M; ++m) sums[p][m] = Dot::start(zeros, kOffset, x.sums + ((m0 + m) * groups + g) * Dot::kHalves);
-    }
+      each<M>(EACH(m) { cell<M>(sums, p, m) = Dot::start(zeros, kOffset, x.sums + ((m0 + m) * groups + g) * Dot::kHalves); });
+    });
     if constexpr (M == 1 && P == 1) {
-      sum_lines_one_row<Dot, kNibbles>(weights[0], rows, line, line_end, sums[0][0]);
+      sum_lines_one_row<Dot, kNibbles>(weights, rows, line, line_end, sums);
     } else {
-      sum_lines<Dot, kNibbles, M, P>(weights, rows, line, line_end, sums);
+      sum_lines<Dot, kNibbles, M, P>(weights, panel_bytes, rows, line, line_end, sums);
     }
-    for (int p = 0; p < P; ++p) {
+    each<P>(EACH(p) {
       const vf scales = load_scales(w, ((p0 + p) * groups + g) * kPanelRows);
-      for (int m = 0; m < M; ++m) out[p][m] = add(out[p][m], mul(Dot::to_float(sums[p][m]), scales));
-    }
+      each<M>(EACH(m) {
+        float* to = results + (p * M + m) * kPanelRows;
+        const vf scaled = mul(Dot::to_float(cell<M>(sums, p, m)), scales);
+        store(to, add(g == 0 ? zero() : load(to), scaled));
+      });
+    });
   }
   for (int p = 0; p < P; ++p) {
     const int64_t n = (p0 + p) * kPanelRows, left = w.rows - n;
     for (int m = 0; m < M; ++m) {
-      const vf scaled = mul(out[p][m], set1(x.scale[m0 + m]));
+      const vf scaled = mul(load(results + (p * M + m) * kPanelRows), set1(x.scale[m0 + m]));
       float* to = y + (m0 + m) * y_stride + n;
       if (left >= kPanelRows) {
         store(to, scaled);
@@ -138,19 +147,24 @@ void tile_of(int64_t rows, const MatrixView& w, const IntActivations& x, float* 
   }
 }
 
-template <class Dot, bool kNibbles, int P>
-void panels(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t p0) {
-  const int64_t tiles = tile_count(x.rows, kTileRows<Dot>);
-  for (int64_t t = 0; t < tiles; ++t) {
-    const RowTile rows = tile_at(x.rows, kTileRows<Dot>, t);
-    tile_of<Dot, kNibbles, P>(rows.rows, w, x, y, y_stride, rows.first, p0);
-  }
-}
+// Weights that stay in the second-level cache while all rows pass over them, so that the rows, a megabyte of a long
+// prompt, are fetched from further away once for many panels.
+constexpr int64_t kBlockBytes = 384 << 10;
 
 template <class Dot, bool kNibbles>
 void range(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t begin, int64_t end) {
-  for (; begin + kTilePanels <= end; begin += kTilePanels) panels<Dot, kNibbles, kTilePanels>(w, x, y, y_stride, begin);
-  for (; begin < end; ++begin) panels<Dot, kNibbles, 1>(w, x, y, y_stride, begin);
+  const int64_t tiles = tile_count(x.rows, kTileRows<Dot>), fit = kBlockBytes / w.panel_bytes() / kTilePanels * kTilePanels;
+  const int64_t block = tiles == 1 || fit < kTilePanels ? kTilePanels : fit;
+  for (; begin < end; begin += block) {
+    const int64_t stop = begin + block < end ? begin + block : end;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const RowTile rows = tile_at(x.rows, kTileRows<Dot>, t);
+      int64_t p = begin;
+      for (; p + kTilePanels <= stop; p += kTilePanels)
+        tile_of<Dot, kNibbles, kTilePanels>(rows.rows, w, x, y, y_stride, rows.first, p);
+      for (; p < stop; ++p) tile_of<Dot, kNibbles, 1>(rows.rows, w, x, y, y_stride, rows.first, p);
+    }
+  }
 }
 
 void matmul_int(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t panel_begin,

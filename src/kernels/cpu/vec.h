@@ -52,6 +52,9 @@ VEC float sum(vf a) {
 VEC float largest(vf a) { return _mm512_reduce_max_ps(a); }
 
 VEC vf load_f16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+VEC vf load_i8(const uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
 VEC void store_f16(uint16_t* p, vf v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
@@ -166,6 +169,10 @@ VEC float largest(vf x) {
 VEC __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 VEC __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 VEC vf load_f16(const uint16_t* p) { return {_mm256_cvtph_ps(load128(p)), _mm256_cvtph_ps(load128(p + 8))}; }
+VEC vf load_i8(const uint8_t* p) {
+  const __m128i codes = load128(p);
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(codes, 8)))};
+}
 VEC void store_f16(uint16_t* p, vf v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v.a, _MM_FROUND_TO_NEAREST_INT));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(v.b, _MM_FROUND_TO_NEAREST_INT));
@@ -237,6 +244,43 @@ VEC vf exp(vf x) {
   p = fma(p, r, set1(1.0f));
   return scale_by_power(p, n);
 }
+
+// A known index, and a body for every one below N. g++ keeps an array of vectors in memory, however its loops are unrolled,
+// but a struct of them in registers; so accumulators are a Pack, and their loops are these.
+template <int I>
+struct Index {
+  static constexpr int value = I;
+  constexpr operator int() const { return I; }
+};
+template <int N, class Body>
+VEC void each(const Body& body) {
+  if constexpr (N > 0) {
+    each<N - 1>(body);
+    body(Index<N - 1>());
+  }
+}
+#define EACH(i) [&](auto i) __attribute__((always_inline))
+
+template <class T, int N>
+struct Pack {
+  T own;
+  Pack<T, N - 1> rest;
+  template <int I>
+  VEC T& at(Index<I>) {
+    if constexpr (I == N - 1) {
+      return own;
+    } else {
+      return rest.at(Index<I>());
+    }
+  }
+};
+template <class T>
+struct Pack<T, 0> {};
+// Element [a][b] of a pack [N / B][B].
+template <int B, class T, int N, int I, int J>
+VEC T& cell(Pack<T, N>& pack, Index<I>, Index<J>) { return pack.at(Index<I * B + J>()); }
+
+VEC void prefetch(const void* p) { __builtin_prefetch(p); }
 
 VEC int32_t sum(vi x) {
   int32_t lanes[16];

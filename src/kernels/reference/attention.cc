@@ -9,9 +9,13 @@ namespace codecllm::reference {
 
 namespace {
 
-float get(const KvView& kv, const uint8_t* base, int64_t index) {
-  return kv.type == KvType::f32 ? reinterpret_cast<const float*>(base)[index]
-                                : f16_to_f32(reinterpret_cast<const uint16_t*>(base)[index]);
+// Element `index` of one head of a block; it belongs to the token in `slot`.
+float get(const KvView& kv, const uint8_t* base, int64_t index, int64_t slot) {
+  switch (kv.type) {
+    case KvType::f32: return reinterpret_cast<const float*>(base)[index];
+    case KvType::f16: return f16_to_f32(reinterpret_cast<const uint16_t*>(base)[index]);
+    default: return static_cast<float>(static_cast<int8_t>(base[index])) * reinterpret_cast<const float*>(base + kv.code_bytes())[slot];
+  }
 }
 
 // The place of cache slot t: its block's keys (or values) for the row's KV head, and its index within the block.
@@ -24,7 +28,7 @@ float score(const KvView& kv, const AttentionRow& row, const float* query, int64
   const int64_t slot = t % kKvBlock;
   double sum = 0;
   for (int64_t d = 0; d < kv.head_dim; ++d)
-    sum += static_cast<double>(query[d]) * get(kv, keys, (slot / kKvLanes * kv.head_dim + d) * kKvLanes + slot % kKvLanes);
+    sum += static_cast<double>(query[d]) * get(kv, keys, (slot / kKvLanes * kv.head_dim + d) * kKvLanes + slot % kKvLanes, slot);
   return static_cast<float>(sum * row.scale);
 }
 
@@ -42,7 +46,7 @@ void attend(const KvView& kv, const AttentionRow& row) {
     for (int64_t d = 0; d < kv.head_dim; ++d) {
       double sum = 0;
       for (int64_t t = row.first; t < row.count; ++t)
-        sum += static_cast<double>(scores[t]) * get(kv, head_of(kv, kv.values, row, t), t % kKvBlock * kv.head_dim + d);
+        sum += static_cast<double>(scores[t]) * get(kv, head_of(kv, kv.values, row, t), t % kKvBlock * kv.head_dim + d, t % kKvBlock);
       row.out[h * kv.head_dim + d] = static_cast<float>(sum / total);
     }
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <limits>
 
 #include "format/float16.h"
 #include "kernels/table.h"
@@ -32,11 +33,24 @@ void add(float* x, const float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] += y[i];
 }
 
-void put(const KvView& kv, uint8_t* base, int64_t index, float value) {
-  if (kv.type == KvType::f32) {
-    reinterpret_cast<float*>(base)[index] = value;
-  } else {
-    reinterpret_cast<uint16_t*>(base)[index] = f32_to_f16(value);
+// For i8: stores the scale of one head's values and returns its inverse. A value that is not finite makes the scale NaN.
+float store_scale(const KvView& kv, uint8_t* base, int64_t slot, const float* values) {
+  if (kv.type != KvType::i8) return 1;
+  float largest = 0;
+  for (int64_t d = 0; d < kv.head_dim; ++d)
+    largest = std::isfinite(values[d]) ? std::fmax(largest, std::fabs(values[d])) : std::numeric_limits<float>::infinity();
+  const bool usable = largest >= kSmallestActivation && std::isfinite(largest);
+  reinterpret_cast<float*>(base + kv.code_bytes())[slot] = usable ? largest / kByteLimit : std::isfinite(largest) ? 0.0f : std::nanf("");
+  return usable ? kByteLimit / largest : 0.0f;
+}
+
+void put(const KvView& kv, uint8_t* base, int64_t index, float value, float inverse) {
+  switch (kv.type) {
+    case KvType::f32: reinterpret_cast<float*>(base)[index] = value; break;
+    case KvType::f16: reinterpret_cast<uint16_t*>(base)[index] = f32_to_f16(value); break;
+    case KvType::i8:
+      base[index] = inverse == 0 ? 0 : static_cast<uint8_t>(static_cast<int8_t>(std::nearbyint(value * inverse)));
+      break;
   }
 }
 
@@ -44,9 +58,11 @@ void store_kv(const KvView& kv, int64_t block, int64_t slot, const float* key, c
   for (int64_t h = 0; h < kv.heads; ++h) {
     uint8_t* keys = kv.keys + block * kv.block_bytes() + h * kv.head_bytes();
     uint8_t* values = kv.values + block * kv.block_bytes() + h * kv.head_bytes();
+    const float key_inverse = store_scale(kv, keys, slot, key + h * kv.head_dim);
+    const float value_inverse = store_scale(kv, values, slot, value + h * kv.head_dim);
     for (int64_t d = 0; d < kv.head_dim; ++d) {
-      put(kv, keys, (slot / kKvLanes * kv.head_dim + d) * kKvLanes + slot % kKvLanes, key[h * kv.head_dim + d]);
-      put(kv, values, slot * kv.head_dim + d, value[h * kv.head_dim + d]);
+      put(kv, keys, (slot / kKvLanes * kv.head_dim + d) * kKvLanes + slot % kKvLanes, key[h * kv.head_dim + d], key_inverse);
+      put(kv, values, slot * kv.head_dim + d, value[h * kv.head_dim + d], value_inverse);
     }
   }
 }

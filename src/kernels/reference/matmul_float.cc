@@ -18,6 +18,8 @@ float value_at(const MatrixView& w, int64_t row, int64_t column) {
   }
 }
 
+int64_t float_tile_rows() { return 1; }
+
 void matmul_float(const MatrixView& w, const float* x, int64_t x_stride, int64_t rows, float* y, int64_t y_stride,
                   int64_t panel_begin, int64_t panel_end) {
   const int64_t row_end = panel_end * kPanelRows < w.rows ? panel_end * kPanelRows : w.rows;
@@ -32,6 +34,9 @@ void matmul_float(const MatrixView& w, const float* x, int64_t x_stride, int64_t
 
 }  // namespace
 
-void fill_matmul_float(KernelTable& table) { table.matmul_float = matmul_float; }
+void fill_matmul_float(KernelTable& table) {
+  table.float_tile_rows = float_tile_rows;
+  table.matmul_float = matmul_float;
+}
 
 }  // namespace codecllm::reference

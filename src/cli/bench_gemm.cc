@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include "cli/bench_modes.h"
+#include "gen/gemm.h"
+
+namespace codecllm::cli {
+
+int bench_gemm(const Globals& globals, const std::vector<int64_t>& size, const std::vector<std::string>& schemes,
+               const std::string& compute, int rounds) {
+  if (size.size() != 3) throw Error(ErrorCode::bad_call, "bench", "--op gemm needs --size M,N,K");
+  if (schemes.empty()) throw Error(ErrorCode::bad_call, "bench", "--op gemm needs one or more --scheme");
+  const auto context = globals.context();
+  const GemmSize gemm = {size[0], size[1], size[2]};
+  OrderedJson runs = OrderedJson::array();
+  std::vector<double> read, int8, bf16, cores;
+  for (const std::string& name : schemes) {
+    const QuantScheme& scheme = scheme_preset(name);
+    const MachineState machine = probe_machine(*context);
+    read.push_back(machine.read_bytes_s), int8.push_back(machine.int8_ops_s);
+    bf16.push_back(machine.bf16_flops_s), cores.push_back(machine.two_over_one);
+    const GemmResult r = measure_gemm(*context, gemm, scheme, compute == "a8", rounds, machine);
+    const double share = r.compute == "a8" ? r.operations / r.seconds / machine.int8_ops_s : 0;
+    OrderedJson run = {{"name", scheme.name}, {"compute", r.compute}, {"seconds", r.seconds}, {"ratio_to_bf16", r.bf16_seconds / r.seconds},
+                       {"gb_s", r.weight_bytes / r.seconds / 1e9}, {"gop_s", r.operations / r.seconds / 1e9},
+                       {"bound", r.memory_bound ? "memory" : "compute"}, {"bandwidth_fraction", r.weight_bytes / r.seconds / machine.read_bytes_s}};
+    if (share > 0) run["int8_peak_fraction"] = share;
+    run.update({{"mse", r.mse}, {"max_difference", r.max_difference}});
+    runs.push_back(run);
+  }
+  OrderedJson out = {{"op", "gemm"}, {"size", size}, {"rounds", rounds}, {"runs", runs}};
+  out["machine"] = machine_fields(*context, median(read), median(int8), median(bf16), median(cores));
+  if (globals.json) {
+    globals.print_json("bench", out);
+    return 0;
+  }
+  const auto& machine = out["machine"];
+  fmt::print("y [{}, {}] = x [{}, {}] . w; {} thread(s), tier {}: reads {:.1f} GB/s, INT8 {:.0f} GOP/s, 16-bit {:.0f} GFLOP/s\n", gemm.m, gemm.n,
+             gemm.m, gemm.k, machine.at("threads").get<int>(), machine.at("isa").get<std::string>(), machine.at("read_bytes_s").get<double>() / 1e9,
+             machine.at("int8_ops_s").get<double>() / 1e9, machine.at("bf16_flops_s").get<double>() / 1e9);
+  fmt::print("{:<14} {:>7} {:>11} {:>8} {:>8} {:>9} {:>8} {:>10} {:>10}\n", "", "compute", "us", "x bf16", "GB/s", "GOP/s", "bound", "MSE", "max diff");
+  for (const auto& r : out["runs"])
+    fmt::print("{:<14} {:>7} {:>11.1f} {:>8.2f} {:>8.2f} {:>9.1f} {:>8} {:>10.3g} {:>10.3g}\n", r["name"].get<std::string>(), r["compute"].get<std::string>(),
+               1e6 * r["seconds"].get<double>(), r["ratio_to_bf16"].get<double>(), r["gb_s"].get<double>(), r["gop_s"].get<double>(),
+               r["bound"].get<std::string>(), r["mse"].get<double>(), r["max_difference"].get<double>());
+  return 0;
+}
+
+}  // namespace codecllm::cli

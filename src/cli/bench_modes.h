@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `bench` measures besides whole models side by side.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/bench_worker.h"
+
+namespace codecllm::cli {
+
+// bench --op gemm --size M,N,K: one product in each scheme, beside BF16.
+int bench_gemm(const Globals& globals, const std::vector<int64_t>& size, const std::vector<std::string>& schemes,
+               const std::string& compute, int rounds);
+
+// bench --profile: time by operation, kernel by layer, memory by owner.
+int bench_profile(const Globals& globals, const std::vector<BenchTarget>& targets, const MeasureOptions& options, int rounds);
+
+// The fields of "machine" that every form of bench prints.
+OrderedJson machine_fields(const Context& context, double read_bytes_s, double int8_ops_s, double bf16_flops_s, double two_over_one);
+
+}  // namespace codecllm::cli
