@@ -13,10 +13,11 @@ struct QuantizeArguments {
   std::string model, output, scheme, rule = "codecllm";
   Selection selection;
   bool force = false;
+  AlgorithmOptions algorithm;
 };
 
 OrderedJson to_json(const QuantizeResult& r, const QuantizeArguments& a) {
-  OrderedJson out = {{"scheme", a.scheme},         {"output", a.output}, {"weight_bytes", r.weight_bytes},
+  OrderedJson out = {{"scheme", a.scheme}, {"algorithm", a.algorithm.name}, {"output", a.output}, {"weight_bytes", r.weight_bytes},
                      {"source_bytes", r.source_bytes}, {"bits_per_weight", r.bits_per_weight},
                      {"ratio", r.ratio},           {"seconds", r.seconds}, {"resumed", r.resumed}};
   out["layers"] = OrderedJson::array();
@@ -49,6 +50,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
     QuantizeOptions options = {.scheme = scheme_preset(a->scheme), .selection = a->selection};
     options.scale_rule = a->rule == "compressed-tensors" ? ScaleRule::full : ScaleRule::restricted;
     options.force = a->force;
+    options.algorithm = a->algorithm;
     const QuantizeResult result = quantize_checkpoint(*context, a->model, a->output, options, globals.progress());
     for (const std::string& sentence : result.notes) note(globals, sentence);
     for (const std::string& sentence : result.bad) note(globals, "BAD, written because of --force: " + sentence);
@@ -71,6 +73,17 @@ void add_quantize(CLI::App& app, Globals& globals) {
       ->expected(1)->take_all();
   command.add_option("--scale-rule", a->rule, "codecllm (amax/127) or compressed-tensors (amax/127.5)")
       ->check(CLI::IsMember({"codecllm", "compressed-tensors"}))->capture_default_str();
+  CalibrationOptions& calibration = a->algorithm.calibration;
+  command.add_option("--algorithm", a->algorithm.name, "How the codes are found: rtn, gptq, awq or smoothquant")
+      ->check(CLI::IsMember(algorithm_names()))->capture_default_str();
+  command.add_option("--calibrate", calibration.text, "A text file for the algorithms that look at activations");
+  command.add_option("--samples", calibration.samples, "Windows of that text")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
+  command.add_option("--sample-tokens", calibration.tokens, "Tokens of a window (default: 512, or the trained length)")->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command.add_option("--observer", calibration.observer.name, "What static activation scales cover")
+      ->check(CLI::IsMember(observer_names()))->capture_default_str();
+  command.add_option("--percentile", calibration.observer.percentile, "Share of magnitudes that --observer percentile covers")->capture_default_str();
+  command.add_flag("--clip", a->algorithm.clip, "Scales of the smallest squared error of the weights, instead of the largest weight's");
+  command.add_option("--alpha", a->algorithm.alpha, "smoothquant: share of the difficulty that moves to the weights")->check(CLI::Range(0.0, 1.0))->capture_default_str();
   command.add_flag("--force", a->force, "Keep the output even when a check fails (exit code 1 all the same)");
 }
 

@@ -8,6 +8,7 @@
 #include "io/checkpoint.h"
 #include "io/quant_config.h"
 #include "io/safetensors_writer.h"
+#include "quant/algorithm.h"
 #include "quant/selection.h"
 
 namespace codecllm {
@@ -15,6 +16,7 @@ namespace codecllm {
 struct QuantizeOptions {
   QuantScheme scheme;
   Selection selection;
+  AlgorithmOptions algorithm;
   ScaleRule scale_rule = ScaleRule::restricted;
   bool force = false;                            // keep the output even when a check fails
   uint64_t shard_bytes = uint64_t{5} << 30;      // largest file of the output

@@ -12,8 +12,10 @@
 #include "format/plain_float.h"
 #include "model/model_tokenizer.h"
 #include "model/weights.h"
+#include "quant/block_by_block.h"
 #include "quant/coded.h"
 #include "quant/output.h"
+#include "quant/provenance.h"
 #include "quant/rtn.h"
 
 namespace codecllm {
@@ -22,10 +24,19 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// An algorithm with its options and the text it calibrates with.
+OrderedJson algorithm_text(const AlgorithmOptions& options) {
+  const CalibrationOptions& calibration = options.calibration;
+  OrderedJson json = {options.name, options.clip, options.alpha, options.damping, options.act_order, calibration.samples, calibration.tokens};
+  if (!calibration.text.empty()) json.push_back(std::hash<std::string>()(read_file(calibration.text)));
+  return json;
+}
+
 // What is made from what: when any of this differs, a partial output is of no use.
 std::string fingerprint_of(const Checkpoint& checkpoint, const QuantizeJob& job, const QuantizeOptions& options) {
   OrderedJson json;
   json["codecllm"] = 1;
+  json["algorithm"] = algorithm_text(options.algorithm);
   json["rule"] = options.scale_rule == ScaleRule::restricted ? "restricted" : "full";
   json["config"] = dump_json(job.config);
   for (const TensorInfo* tensor : checkpoint.tensors()) {
@@ -39,11 +50,27 @@ std::string fingerprint_of(const Checkpoint& checkpoint, const QuantizeJob& job,
   return dump_json(json);
 }
 
-class Worker {
+class Worker : BlockSink {
  public:
-  Worker(const Context& context, const Checkpoint& checkpoint, const QuantizeOptions& options, const Progress& progress,
-         const QuantizeJob& job, PartialOutput& output)
-      : context_(context), checkpoint_(checkpoint), options_(options), progress_(progress), job_(job), output_(output) {}
+  Worker(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options,
+         const Progress& progress, const QuantizeJob& job, PartialOutput& output, std::vector<std::string>& notes)
+      : context_(context),
+        checkpoint_(checkpoint),
+        spec_(spec),
+        options_(options),
+        progress_(progress),
+        job_(job),
+        output_(output),
+        notes_(notes),
+        smoothed_(checkpoint, spec) {}
+
+  // What the algorithm has a say in; needs the other files.
+  void write_blocks() {
+    smoothed_.add_all(read_provenance(output_.partial_directory()).factors, output_.partial_directory());
+    factors_changed();
+    quantize_blocks(context_, checkpoint_, spec_, options_.algorithm, options_.scale_rule, job_, smoothed_, *this,
+                    [&](double done, std::string_view what) { return !progress_ || progress_(0.7 * done, what); });
+  }
 
   void write_tensors() {
     for (const TensorJob& tensor : job_.tensors) {
@@ -51,7 +78,7 @@ class Worker {
         switch (tensor.kind) {
           case TensorJob::Kind::copy: copy(tensor); break;
           case TensorJob::Kind::convert: convert(tensor); break;
-          case TensorJob::Kind::quantize: quantize_tensor(tensor); break;
+          case TensorJob::Kind::quantize: quantize_tensor(tensor, {}); break;
         }
         output_.mark_done(tensor.source->name);
       } else {
@@ -67,6 +94,26 @@ class Worker {
       for (const std::string& name : other_files(checkpoint_.directory())) output_.copy_file(checkpoint_.directory() + "/" + name, name);
     output_.write_file("config.json", dump_json(job_.config, 2) + "\n");
     if (!job_.shards.index.empty()) output_.write_file("model.safetensors.index.json", job_.shards.index);
+  }
+
+ private:
+  bool is_done(const TensorJob& tensor) const override { return output_.is_done(tensor.source->name); }
+  std::string directory() const override { return output_.partial_directory(); }
+  void note(const std::string& sentence) override { notes_.push_back(sentence); }
+  void factors_changed() override {
+    output_.write_file(kProvenanceFile, provenance_text(options_.algorithm, smoothed_.factors()));
+  }
+
+  void write(const TensorJob& tensor, const LayerValues& values) override {
+    if (tensor.kind == TensorJob::Kind::quantize) {
+      quantize_tensor(tensor, values);
+    } else {
+      std::vector<std::byte> data(tensor.source->data.size());
+      for (size_t i = 0; i < values.weights.size(); ++i)
+        store_float(data.data(), static_cast<int64_t>(i), tensor.source->dtype, values.weights[i]);
+      output_.write(tensor.source->name, 0, data);
+    }
+    output_.mark_done(tensor.source->name);
   }
 
   // Counts source bytes as done, lets their pages go, and asks whether to go on.
@@ -107,11 +154,11 @@ class Worker {
     });
   }
 
-  void quantize_tensor(const TensorJob& tensor) {
+  void quantize_tensor(const TensorJob& tensor, const LayerValues& values) {
     const std::string codes = tensor.module + (tensor.bytes ? ".weight" : ".weight_packed");
     const std::string scale = tensor.module + ".weight_scale", zero = tensor.module + ".weight_zero_point";
     uint64_t code_offset = 0, scale_offset = 0, zero_offset = 0;
-    round_to_nearest(context_, tensor, options_.scale_rule, checkpoint_.file_of(*tensor.source), {},
+    round_to_nearest(context_, tensor, options_.scale_rule, checkpoint_.file_of(*tensor.source), values,
                      [&](const QuantizedRows& rows) {
                        output_.write(codes, code_offset, rows.codes);
                        output_.write(scale, scale_offset, rows.scales);
@@ -128,10 +175,13 @@ class Worker {
 
   const Context& context_;
   const Checkpoint& checkpoint_;
+  const ModelSpec& spec_;
   const QuantizeOptions& options_;
   const Progress& progress_;
   const QuantizeJob& job_;
   PartialOutput& output_;
+  std::vector<std::string>& notes_;
+  SmoothedSource smoothed_;
   uint64_t done_ = 0;
 };
 
@@ -172,6 +222,7 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
     coded.seconds = clock.seconds();
     return coded;
   }
+  const Algorithm& algorithm = find_algorithm(options.algorithm);
   const QuantizeJob job = plan_job(checkpoint, spec, options);
   PartialOutput output(output_path, job.shards, fingerprint_of(checkpoint, job, options));
   QuantizeResult result;
@@ -179,8 +230,9 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   if (result.resumed) log_line(context, output.partial_directory() + " is taken up again");
   result.notes = job.notes;
   try {
-    Worker worker(context, checkpoint, options, progress, job, output);
+    Worker worker(context, checkpoint, spec, options, progress, job, output, result.notes);
     worker.write_other_files();  // first: should one be unreadable, no work is lost
+    if (options.scheme.weights && (algorithm.calibrates() || options.algorithm.clip)) worker.write_blocks();
     worker.write_tensors();
     const Checkpoint written(output.partial_directory());
     VerifyResult verified = verify(context, written, &checkpoint, [&](double done, std::string_view what) {

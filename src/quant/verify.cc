@@ -4,12 +4,15 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <set>
 
 #include "format/affine.h"
 #include "format/plain_float.h"
-#include "quant/coded.h"
 #include "io/coded_tensors.h"
+#include "model/weights.h"
+#include "quant/coded.h"
+#include "quant/provenance.h"
 
 namespace codecllm {
 
@@ -51,7 +54,13 @@ class Verifier {
       : context_(context),
         checkpoint_(checkpoint),
         reference_(reference),
-        config_(QuantConfig::read(checkpoint.config(), checkpoint.config_path())) {}
+        config_(QuantConfig::read(checkpoint.config(), checkpoint.config_path())),
+        provenance_(read_provenance(checkpoint.directory())) {
+    if (reference == nullptr || provenance_.factors.empty()) return;
+    spec_ = read_spec(*reference);
+    smoothed_.emplace(*reference, spec_);
+    smoothed_->add_all(provenance_.factors, checkpoint.directory() + "/" + kProvenanceFile);
+  }
 
   VerifyResult run(const Progress& progress) {
     result_.tensors = static_cast<int64_t>(checkpoint_.tensors().size());
@@ -87,7 +96,8 @@ class Verifier {
         if (source != nullptr) release_rows(*reference_, *source, first, count);
       };
       LayerReport report = check_layer(context_, module, PackedReader(tensors, *group->scheme.weights),
-                                       *group->scheme.weights, source, rows_done);
+                                       *group->scheme.weights,
+                                       {source, smoothed_ ? &*smoothed_ : nullptr, provenance_.nearest}, rows_done);
       report.bytes = packed.data.size() + tensors.scales->data.size() + (tensors.in_words ? 2 * sizeof(int64_t) : 0);
       for (const TensorInfo* more : {tensors.zero_points, tensors.group_of_column})
         if (more != nullptr) report.bytes += more->data.size();
@@ -121,6 +131,10 @@ class Verifier {
       if (source == nullptr || source->shape != tensor.shape || !is_plain_float(source->dtype))
         return complain(tensor.name, "the reference has no tensor of this name, shape and kind");
     }
+    if (source != nullptr && smoothed_ && smoothed_->changes(tensor.name)) {
+      check_smoothed(tensor, *source);
+      source = nullptr;
+    }
     const auto bytes = static_cast<size_t>(dtype_bits(tensor.dtype) / 8);
     for (size_t at = 0; at < tensor.data.size(); at += kSlabBytes) {
       const auto slab = tensor.data.subspan(at, std::min(kSlabBytes, tensor.data.size() - at));
@@ -129,6 +143,15 @@ class Verifier {
       if (source != nullptr && !check_against(tensor, *source, at, slab)) return;
       checkpoint_.release(tensor, slab);
     }
+  }
+
+  // A vector that is divided by factors of its own.
+  void check_smoothed(const TensorInfo& tensor, const TensorInfo& source) {
+    std::vector<float> expected(static_cast<size_t>(source.elements()));
+    smoothed_->read(source, 0, expected);
+    for (size_t i = 0; i < expected.size(); ++i)
+      if (tensor.dtype != source.dtype || load_float(tensor.data.data(), static_cast<int64_t>(i), tensor.dtype) != expected[i])
+        return complain(tensor.name, "element " + std::to_string(i) + " is not the reference's, divided by its factor");
   }
 
   bool check_against(const TensorInfo& tensor, const TensorInfo& source, size_t at, std::span<const std::byte> slab) {
@@ -162,6 +185,9 @@ class Verifier {
   const Checkpoint& checkpoint_;
   const Checkpoint* reference_;
   const QuantConfig config_;
+  const Provenance provenance_;
+  ModelSpec spec_;
+  std::optional<SmoothedSource> smoothed_;
   VerifyResult result_;
 };
 

@@ -10,6 +10,7 @@
 #include "io/checkpoint.h"
 #include "io/packed_reader.h"
 #include "io/quant_config.h"
+#include "quant/smoothing.h"
 
 namespace codecllm {
 
@@ -29,11 +30,18 @@ struct LayerReport {
 // over rows of very different size, an outlier, a wrong scale).
 double sqnr_floor_db(const QuantArgs& args);
 
-// Decodes every weight: code to value to code must be the identity, scales finite and not zero. With `source` [rows,
-// columns] also the error against it, and where the layer was made by rounding to the nearest, that every row was; more than 5% of poor rows, or a poor layer, is a problem. rows_done is called with
+// What a layer was made from.
+struct LayerOrigin {
+  const TensorInfo* source = nullptr;        // [rows, columns]; null: not known
+  const SmoothedSource* smoothed = nullptr;  // through which the source is to be read
+  bool nearest = true;                       // by rounding to the nearest with the rule's scales
+};
+
+// Decodes every weight: code to value to code must be the identity, scales finite and not zero. With a source
+// also the error against it, and where the layer was made by rounding to the nearest, that every row was; more than 5% of poor rows, or a poor layer, is a problem. rows_done is called with
 // rows whose bytes may leave memory.
 LayerReport check_layer(const Context& context, const std::string& module, const PackedReader& reader,
-                        const QuantArgs& args, const TensorInfo* source,
+                        const QuantArgs& args, const LayerOrigin& origin,
                         FunctionRef<void(int64_t first, int64_t count)> rows_done);
 
 struct VerifyResult {

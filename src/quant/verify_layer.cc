@@ -31,6 +31,12 @@ double sqnr_floor_db(const QuantArgs& args) {
 
 namespace {
 
+// Algorithms that look at activations let a weight's error grow where its input is small: of them no more is asked than
+// that the error stays below the weights.
+double floor_of(const QuantArgs& args, const LayerOrigin& origin) {
+  return origin.nearest ? sqnr_floor_db(args) : 0;
+}
+
 struct RowResult {
   double signal = 0, noise = 0, max_error = 0;
   Range range;
@@ -45,7 +51,7 @@ void to_group_order(std::vector<T>& row, std::span<const int32_t> order) {
   for (size_t k = 0; k < order.size(); ++k) row[k] = before[order[k]];
 }
 
-RowResult check_row(const PackedReader& reader, const QuantArgs& args, const TensorInfo* source, int64_t row,
+RowResult check_row(const PackedReader& reader, const QuantArgs& args, const LayerOrigin& origin, int64_t row,
                     std::vector<int8_t>& codes, std::vector<int8_t>& again, std::vector<float>& values,
                     std::vector<float>& original, std::span<const int32_t> order) {
   RowResult result;
@@ -64,8 +70,12 @@ RowResult check_row(const PackedReader& reader, const QuantArgs& args, const Ten
   }
   result.unstable_code = codes != again;
   result.bad_code = std::any_of(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
-  if (source == nullptr) return result;
-  read_source_row(*source, row, original);
+  if (origin.source == nullptr) return result;
+  if (origin.smoothed != nullptr) {
+    origin.smoothed->read(*origin.source, row, original);
+  } else {
+    read_source_row(*origin.source, row, original);
+  }
   to_group_order(original, order);
   result.range = finite_range(original);
   // What round-to-nearest makes of this row, under either scale rule. One scale per tensor or block is no function of the
@@ -107,7 +117,7 @@ bool fits_tensor(const PackedReader& reader, const std::vector<RowResult>& rows,
 }
 
 std::string judge(const LayerReport& report, const PackedReader& reader, const std::vector<RowResult>& rows,
-                  const QuantArgs& args, bool compared) {
+                  const QuantArgs& args, const LayerOrigin& origin) {
   int64_t filled = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].bad_scale) return "row " + std::to_string(i) + " has a scale that is zero or not finite";
@@ -116,19 +126,19 @@ std::string judge(const LayerReport& report, const PackedReader& reader, const s
     if (rows[i].bad_source) return "row " + std::to_string(i) + " of the source is not finite";
     filled += rows[i].signal > 0 ? 1 : 0;
   }
-  if (!compared || filled == 0) return "";
+  if (origin.source == nullptr || filled == 0) return "";
   // Where nearly all rows are their source rounded to the nearest, the others are damaged; where few are, another
   // algorithm chose the codes.
   const auto other = std::count_if(rows.begin(), rows.end(), [](const RowResult& row) { return row.not_nearest; });
-  if (other > 0 && other * 10 <= static_cast<ptrdiff_t>(rows.size())) {
+  if (origin.nearest && other > 0 && other * 10 <= static_cast<ptrdiff_t>(rows.size())) {
     const auto first = std::find_if(rows.begin(), rows.end(), [](const RowResult& row) { return row.not_nearest; });
     return "row " + std::to_string(first - rows.begin()) + " is not its source rounded to the nearest, as other rows are";
   }
   // Weight-only integers with one scale per tensor are written by this program alone, by rounding to the nearest.
-  if (args.strategy == Strategy::tensor && args.type == NumberType::integer && !fits_tensor(reader, rows, args))
+  if (origin.nearest && args.strategy == Strategy::tensor && args.type == NumberType::integer && !fits_tensor(reader, rows, args))
     return "the scale is not what the largest weight gives";
   char text[200];
-  const double floor = sqnr_floor_db(args);
+  const double floor = floor_of(args, origin);
   if (report.sqnr_db < floor || report.poor_rows * 20 > filled) {
     std::snprintf(text, sizeof text,
                   "SQNR %.1f dB, and %lld of %lld rows below %.0f dB: the scales do not fit the rows; use one per channel or group",
@@ -141,7 +151,7 @@ std::string judge(const LayerReport& report, const PackedReader& reader, const s
 }  // namespace
 
 LayerReport check_layer(const Context& context, const std::string& module, const PackedReader& reader,
-                        const QuantArgs& args, const TensorInfo* source,
+                        const QuantArgs& args, const LayerOrigin& origin,
                         FunctionRef<void(int64_t first, int64_t count)> rows_done) {
   LayerReport report;
   report.name = module;
@@ -157,7 +167,7 @@ LayerReport check_layer(const Context& context, const std::string& module, const
       std::vector<int8_t> codes(n), again(n);
       std::vector<float> values(n), original(n);
       for (int64_t row = first + static_cast<int64_t>(begin); row < first + static_cast<int64_t>(end); ++row)
-        rows[row] = check_row(reader, args, source, row, codes, again, values, original, order);
+        rows[row] = check_row(reader, args, origin, row, codes, again, values, original, order);
     });
     rows_done(first, count);
   }
@@ -166,10 +176,10 @@ LayerReport check_layer(const Context& context, const std::string& module, const
     signal += row.signal;
     noise += row.noise;
     report.max_abs_error = std::max(report.max_abs_error, row.max_error);
-    if (row.signal > 0 && to_db(row.signal, row.noise) < sqnr_floor_db(args)) ++report.poor_rows;
+    if (row.signal > 0 && to_db(row.signal, row.noise) < floor_of(args, origin)) ++report.poor_rows;
   }
-  if (source != nullptr) report.sqnr_db = to_db(signal, noise);
-  report.problem = judge(report, reader, rows, args, source != nullptr);
+  if (origin.source != nullptr) report.sqnr_db = to_db(signal, noise);
+  report.problem = judge(report, reader, rows, args, origin);
   return report;
 }
 

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/algorithm.h"
+
+#include <cmath>
+
+#include "codecllm/error.h"
+#include "quant/awq.h"
+#include "quant/gptq.h"
+#include "quant/smoothquant.h"
+
+namespace codecllm {
+
+namespace {
+
+std::vector<Grid> solve_gptq(const Context& context, const BlockInput&, LayerTask& task, const InputKnowledge& input,
+                             const AlgorithmOptions& options) {
+  return gptq(context, task, input.gram, {.damping = options.damping, .act_order = options.act_order, .clip = options.clip});
+}
+
+std::vector<float> smooth_awq(const Context& context, const BlockInput& value, const std::vector<LayerTask>& readers,
+                              const InputKnowledge& input, const AlgorithmOptions&) {
+  std::vector<float> factors = awq_scales(context, readers, input.channel_mean, input.gram);
+  if (value.shared_heads == 1) return factors;
+  // Channels that come from one row of the producer share its factor: their geometric mean.
+  std::vector<float> shared(static_cast<size_t>(value.columns / value.shared_heads), 1.0f);
+  for (int64_t c = 0; c < value.columns; ++c)
+    shared[value.producer_row(c)] *= std::pow(factors[c], 1.0f / static_cast<float>(value.shared_heads));
+  return shared;
+}
+
+std::vector<Grid> solve_awq(const Context& context, const BlockInput& value, LayerTask& task, const InputKnowledge& input,
+                            const AlgorithmOptions&) {
+  // Queries and keys meet in a product, where clipping costs more than their own output error tells.
+  const bool meets = value.tap == "attention_norm" && task.linear.name != value.readers.back().name;
+  return meets ? std::vector<Grid>() : awq_clip(context, task, input.gram);
+}
+
+std::vector<float> smooth_smoothquant(const Context&, const BlockInput& value, const std::vector<LayerTask>& readers,
+                                      const InputKnowledge& input, const AlgorithmOptions& options) {
+  // As the paper does: behind norms alone.
+  if (value.norm.empty()) return {};
+  return smoothquant_scales(readers, input.channel_amax, options.alpha);
+}
+
+constexpr Algorithm kAlgorithms[] = {
+#define ALGORITHM(name, statistics, sees_quantized, smooth, solve) {name, statistics, sees_quantized, smooth, solve},
+#include "quant/algorithm.def"
+#undef ALGORITHM
+};
+
+}  // namespace
+
+std::vector<std::string> algorithm_names() {
+  std::vector<std::string> names;
+  for (const Algorithm& algorithm : kAlgorithms) names.emplace_back(algorithm.name);
+  return names;
+}
+
+const Algorithm& find_algorithm(const AlgorithmOptions& options) {
+  std::string list;
+  for (const Algorithm& algorithm : kAlgorithms) {
+    list += (list.empty() ? "" : ", ") + std::string(algorithm.name);
+    if (options.name != algorithm.name) continue;
+    if (algorithm.calibrates() && options.calibration.text.empty())
+      throw Error(ErrorCode::bad_call, "quantize", options.name + " needs a calibration text; give one with --calibrate");
+    return algorithm;
+  }
+  throw Error(ErrorCode::bad_call, "quantize", "no algorithm '" + options.name + "'; there are: " + list);
+}
+
+}  // namespace codecllm

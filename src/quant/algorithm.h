@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// How codes are found: the table of algorithm.def.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/wiring.h"
+#include "quant/calibration.h"
+#include "quant/layer.h"
+
+namespace codecllm {
+
+struct AlgorithmOptions {
+  std::string name = "rtn";
+  bool clip = false;        // scales of the smallest squared error of the weights, instead of the largest weight's
+  float alpha = 0.5f;       // smoothquant: how much of the difficulty moves to the weights
+  double damping = 0.01;    // gptq
+  bool act_order = true;    // gptq
+  CalibrationOptions calibration;
+};
+
+// What is known about the value that some layers read.
+struct InputKnowledge {
+  std::vector<float> channel_amax, channel_mean;  // [columns]
+  std::vector<float> gram;                        // [columns, columns], X^T X / rows
+};
+
+struct Algorithm {
+  const char* name;
+  unsigned statistics;
+  bool sees_quantized;
+  // Factors for the channels of one value.
+  std::vector<float> (*smooth)(const Context&, const BlockInput&, const std::vector<LayerTask>& readers, const InputKnowledge&,
+                               const AlgorithmOptions&);
+  // Grids of one layer's cells; may change the weights. Empty: by the rule.
+  std::vector<Grid> (*solve)(const Context&, const BlockInput&, LayerTask&, const InputKnowledge&, const AlgorithmOptions&);
+
+  bool calibrates() const { return statistics != 0; }
+};
+
+// Throws Error(bad_call) that lists the algorithms, or where one that needs a calibration text has none.
+const Algorithm& find_algorithm(const AlgorithmOptions& options);
+std::vector<std::string> algorithm_names();
+
+}  // namespace codecllm

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/gptq.h"
+
+#include <algorithm>
+#include <eigen3/Eigen/Cholesky>
+#include <numeric>
+
+#include "codecllm/error.h"
+
+namespace codecllm {
+
+namespace {
+
+using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+// The order in which columns are rounded.
+std::vector<int64_t> column_order(const std::vector<float>& gram, int64_t n, bool by_size) {
+  std::vector<int64_t> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  if (by_size)
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return gram[a * n + a] > gram[b * n + b]; });
+  return order;
+}
+
+// The upper U with H^-1 = U^T U, Algorithm 1's "Cholesky(H^-1)^T", of the damped and reordered Hessian. With J the
+// reversal of rows and columns and J H J = L L^T it is U = J L^-1 J, so that H^-1 itself is never formed.
+RowMajor inverse_factor(const std::vector<float>& gram, const std::vector<int64_t>& order, double damping,
+                        const std::string& layer) {
+  const auto n = static_cast<int64_t>(order.size());
+  double mean = 0;
+  for (int64_t i = 0; i < n; ++i) mean += static_cast<double>(gram[i * n + i]) / static_cast<double>(n);
+  const double damp = mean > 0 ? damping * mean : 1;
+  RowMajor reversed(n, n);
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t j = 0; j < n; ++j) reversed(n - 1 - i, n - 1 - j) = static_cast<double>(gram[order[i] * n + order[j]]);
+  for (int64_t i = 0; i < n; ++i) reversed(i, i) = reversed(i, i) > 0 ? reversed(i, i) + damp : 1;  // an input never seen
+  Eigen::LLT<Eigen::Ref<RowMajor>, Eigen::Lower> factor(reversed);
+  if (factor.info() != Eigen::Success)
+    throw Error(ErrorCode::bad_input, "gptq", "the Hessian is not positive definite; give more text or raise the damping",
+                {.tensor = layer});
+  RowMajor inverse = RowMajor::Identity(n, n);
+  reversed.triangularView<Eigen::Lower>().solveInPlace(inverse);
+  return inverse.reverse();
+}
+
+class RowRounder {
+ public:
+  RowRounder(LayerTask& task, std::vector<Grid>& grids, const RowMajor& factor, const std::vector<int64_t>& order,
+             const std::vector<bool>& dead, const GptqOptions& options)
+      : task_(task),
+        grids_(grids),
+        factor_(factor),
+        order_(order),
+        dead_(dead),
+        options_(options),
+        map_(task.args, task.linear.rows, task.linear.columns),
+        n_(task.linear.columns),
+        // Errors reach the columns behind a block at its end (section 3.3, step 2); a group lies within one block.
+        block_(task.args.strategy == Strategy::group ? task.args.group_size : 128) {}
+
+  void run(int64_t row) {
+    std::vector<double> w(static_cast<size_t>(n_)), error(static_cast<size_t>(block_));
+    float* weights = &task_.weights[row * n_];
+    for (int64_t j = 0; j < n_; ++j) w[j] = dead_[order_[j]] ? 0.0 : static_cast<double>(weights[order_[j]]);
+    const bool late_scales = task_.args.strategy == Strategy::group && !options_.act_order;
+    for (int64_t begin = 0; begin < n_; begin += block_) {
+      const int64_t end = std::min(n_, begin + block_);
+      if (late_scales) fit_group(row, begin, std::span(w).subspan(begin, end - begin));
+      for (int64_t j = begin; j < end; ++j) {
+        const int64_t column = order_[j];
+        const float q = nearest(static_cast<float>(w[j]), grids_[map_.index(row, column)], task_);
+        weights[column] = q;
+        error[j - begin] = (w[j] - static_cast<double>(q)) / factor_(j, j);                    // eq. 2
+        for (int64_t k = j + 1; k < end; ++k) w[k] -= error[j - begin] * factor_(j, k);        // eq. 2, delta_F
+      }
+      for (int64_t j = begin; j < end; ++j) {                                                  // eq. 4, lazy batch
+        const double* u = &factor_(j, 0);
+        const double e = error[j - begin];
+        for (int64_t k = end; k < n_; ++k) w[k] -= e * u[k];
+      }
+    }
+  }
+
+ private:
+  void fit_group(int64_t row, int64_t begin, std::span<const double> now) {
+    const std::vector<float> values(now.begin(), now.end());
+    const Range range = options_.clip ? mse_clipped(values, task_) : finite_range(values);
+    grids_[map_.index(row, begin)] = fit_grid(range, task_.args, task_.rule, task_.scale_type);
+  }
+
+  LayerTask& task_;
+  std::vector<Grid>& grids_;
+  const RowMajor& factor_;
+  const std::vector<int64_t>& order_;
+  const std::vector<bool>& dead_;
+  const GptqOptions& options_;
+  const GridMap map_;
+  const int64_t n_, block_;
+};
+
+}  // namespace
+
+std::vector<Grid> gptq(const Context& context, LayerTask& task, const std::vector<float>& gram, const GptqOptions& options) {
+  const int64_t n = task.linear.columns;
+  const std::vector<int64_t> order = column_order(gram, n, options.act_order);
+  const RowMajor factor = inverse_factor(gram, order, options.damping, task.linear.name);
+  std::vector<bool> dead(static_cast<size_t>(n));
+  for (int64_t j = 0; j < n; ++j) dead[j] = !(gram[j * n + j] > 0);
+  std::vector<Grid> grids = fit_grids(context, task, options.clip);
+  context.impl().pool.parallel_for(static_cast<size_t>(task.linear.rows), 4, [&](size_t begin, size_t end, int) {
+    RowRounder rounder(task, grids, factor, order, dead, options);
+    for (size_t row = begin; row < end; ++row) rounder.run(static_cast<int64_t>(row));
+  });
+  return grids;
+}
+
+}  // namespace codecllm

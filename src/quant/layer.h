@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// One linear layer in the hands of an algorithm.
+#pragma once
+
+#include <vector>
+
+#include "base/context.h"
+#include "format/grid.h"
+#include "model/spec.h"
+
+namespace codecllm {
+
+struct LayerTask {
+  LinearSpec linear;
+  QuantArgs args;               // fitted to the row length
+  ScaleRule rule = ScaleRule::restricted;
+  DType scale_type = DType::bf16;
+  std::vector<float> weights;   // [rows, columns]
+};
+
+// Which grid each weight has: [rows, columns] cut into cells of row_span x column_span.
+struct GridMap {
+  GridMap(const QuantArgs& args, int64_t rows, int64_t columns);
+  int64_t row_span, column_span, across, count;  // across: cells side by side
+  size_t index(int64_t row, int64_t column) const {
+    return static_cast<size_t>(row / row_span * across + column / column_span);
+  }
+};
+
+// Shrinks the range by factors of 1 to 0.5 and returns that whose grid has the smallest squared error on these values:
+// a few clipped weights for a finer step for all others.
+Range mse_clipped(std::span<const float> values, const LayerTask& task);
+
+// One grid a cell, from its largest and smallest weight, or from mse_clipped.
+std::vector<Grid> fit_grids(const Context& context, const LayerTask& task, bool clip);
+
+// One value to the nearest of its grid.
+float nearest(float value, const Grid& grid, const LayerTask& task);
+
+// [rows, columns]: every weight to the nearest of its cell's grid.
+std::vector<float> round_layer(const Context& context, const LayerTask& task, const std::vector<Grid>& grids);
+
+}  // namespace codecllm
