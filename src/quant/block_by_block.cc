@@ -129,6 +129,11 @@ class BlockPipeline {
   // Values whose readers, and what makes them, are all quantized here.
   void smooth(const std::vector<BlockInput>& inputs, std::map<std::string, InputKnowledge, std::less<>>& known) {
     for (const BlockInput& input : inputs) {
+      // Taken up again within a block: its factors are known, and the weights read through them already.
+      if (smoothed_.factors().contains(input.norm.empty() ? input.producer : input.norm)) {
+        scale_gram(input, known[std::string(input.tap)]);
+        continue;
+      }
       std::vector<LayerTask> readers;
       for (const LinearSpec& reader : input.readers)
         if (const TensorJob* job = quantized(reader.name)) readers.push_back(make_task(reader, *job));
@@ -141,13 +146,17 @@ class BlockPipeline {
     // Only now, since the rows of one value's readers may be another value's producer.
     for (auto& [input, factors] : pending_) {
       smoothed_.add(*input, std::move(factors));
-      InputKnowledge& knowledge = known[std::string(input->tap)];
-      const std::vector<float>& s = smoothed_.column_factors(input->readers.front().name + ".weight");
-      const auto n = static_cast<size_t>(input->columns);
-      for (size_t i = 0; i < knowledge.gram.size(); ++i) knowledge.gram[i] /= s[i / n] * s[i % n];
+      scale_gram(*input, known[std::string(input->tap)]);
     }
     if (!pending_.empty()) sink_.factors_changed();
     pending_.clear();
+  }
+
+  // X^T X of the value divided by its factors.
+  void scale_gram(const BlockInput& input, InputKnowledge& knowledge) const {
+    const std::vector<float>& s = smoothed_.column_factors(input.readers.front().name + ".weight");
+    const auto n = static_cast<size_t>(input.columns);
+    for (size_t i = 0; i < knowledge.gram.size(); ++i) knowledge.gram[i] /= s[i / n] * s[i % n];
   }
 
   LayerTask make_task(const LinearSpec& linear, const TensorJob& job) const {

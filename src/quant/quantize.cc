@@ -203,7 +203,7 @@ std::vector<std::string> other_files(const std::string& directory) {
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename();
     const auto is_weight = [&](const char* ending) { return name.ends_with(ending); };
-    if (entry.is_regular_file() && name != "config.json" && !name.ends_with(".index.json") &&
+    if (entry.is_regular_file() && name != "config.json" && name != kProvenanceFile && !name.ends_with(".index.json") &&
         std::none_of(std::begin(kWeights), std::end(kWeights), is_weight) && entry.file_size() <= (64u << 20))
       names.push_back(name);
   }
@@ -217,6 +217,8 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
   if (coded_scheme(options.scheme.name)) {
+    if (options.algorithm.name != "rtn" || options.algorithm.clip)
+      throw Error(ErrorCode::unsupported, "quantize", "coded schemes round to the nearest in this version; leave --algorithm and --clip out");
     QuantizeResult coded = code_checkpoint(context, checkpoint, spec, output_path, options, progress);
     summarize(coded, options);
     coded.seconds = clock.seconds();
