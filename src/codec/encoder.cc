@@ -44,6 +44,8 @@ double estimated_bits(const CodeShape& shape, const Histogram& histogram) {
   return bits;
 }
 
+}  // namespace
+
 class BitWriter {
  public:
   explicit BitWriter(std::vector<uint8_t>& out) : out_(out) {}
@@ -68,6 +70,8 @@ class BitWriter {
   uint64_t word_ = 0;
   int filled_ = 0;
 };
+
+namespace {
 
 // The digits of one block on one level: plane by plane, one bit for each element that has the digit.
 struct Planes {

@@ -15,16 +15,17 @@ namespace codecllm {
 
 namespace {
 
-// Copies of one weight, more of them than caches hold, so that a product reads its weight from memory.
+// Copies of one weight, more of them than caches hold, so that a product reads its weight from memory. Of a tiny one
+// there are not so many: in use it would stay in a cache.
 class Weights {
  public:
   Weights(const Context& context, const GemmSize& size, const QuantScheme& scheme, bool a8) {
-    constexpr size_t kMoreThanCaches = size_t{128} << 20;
+    constexpr size_t kMoreThanCaches = size_t{128} << 20, kMostCopies = 64;
     do {
       copies_.push_back(synthetic_matrix(context, size.n, size.k, scheme));
       if (a8 && copies_.back().view().activation.mode == ActivationMode::a16)
         copies_.back().set_activation({.mode = ActivationMode::a8_token});
-    } while (copies_.size() * copies_[0].bytes() < kMoreThanCaches);
+    } while (copies_.size() < kMostCopies && copies_.size() * copies_[0].bytes() < kMoreThanCaches);
   }
 
   const Matrix& first() const { return copies_[0]; }

@@ -56,28 +56,6 @@ const float* reorder(ThreadPool& pool, LinearScratch& scratch, const float* x, i
   return scratch.reordered.data();
 }
 
-struct FloatRows {
-  const float* x;
-  int64_t stride;
-};
-
-// Rows in tiles as matmul_float reads them; a tile of one row is the row itself.
-FloatRows interleave(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x, int64_t x_stride,
-                     int64_t rows, int64_t columns) {
-  const int64_t most = kernels.float_tile_rows();
-  if (rows == 1 || most == 1) return {x, x_stride};
-  scratch.tiles.resize(std::max(scratch.tiles.size(), static_cast<size_t>(rows * columns)));
-  pool.parallel_for(static_cast<size_t>(tile_count(rows, most)), 1, [&](size_t begin, size_t end, int) {
-    for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t) {
-      const RowTile tile = tile_at(rows, most, t);
-      float* out = scratch.tiles.data() + tile.first * columns;
-      for (int64_t i = 0; i < tile.rows; ++i)
-        for (int64_t k = 0; k < columns; ++k) out[k * tile.rows + i] = x[(tile.first + i) * x_stride + k];
-    }
-  });
-  return {scratch.tiles.data(), columns};
-}
-
 // Pieces small enough to share evenly, large enough that a piece's cost hides the counter's.
 size_t panel_grain(int64_t panels, int threads) {
   const int64_t even = panels / (threads * 8) / 2 * 2;  // an even number of panels keeps the two-panel tiles
@@ -85,6 +63,28 @@ size_t panel_grain(int64_t panels, int threads) {
 }
 
 }  // namespace
+
+FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, const float* x, int64_t x_stride, int64_t rows,
+                     int64_t columns, std::vector<float>& tiles) {
+  const int64_t most = kernels.float_tile_rows();
+  if (rows == 1 || most == 1) return {x, x_stride};
+  tiles.resize(std::max(tiles.size(), static_cast<size_t>(rows * columns)));
+  const auto put_tiles = [&](size_t begin, size_t end, int) {
+    for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t) {
+      const RowTile tile = tile_at(rows, most, t);
+      float* out = tiles.data() + tile.first * columns;
+      for (int64_t i = 0; i < tile.rows; ++i)
+        for (int64_t k = 0; k < columns; ++k) out[k * tile.rows + i] = x[(tile.first + i) * x_stride + k];
+    }
+  };
+  const auto count = static_cast<size_t>(tile_count(rows, most));
+  if (pool != nullptr) {
+    pool->parallel_for(count, 1, put_tiles);
+  } else {
+    put_tiles(0, count, 0);
+  }
+  return {tiles.data(), columns};
+}
 
 void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x, int64_t x_stride,
             int64_t rows, std::span<const LinearOut> outs) {
@@ -105,7 +105,8 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
       codes = quantize(pool, kernels, scratch, inputs, stride, rows, w);
       quantized_for = &w;
     }
-    if (!is_integer(w.element) && !is_float8(w.element) && floats.x == nullptr) floats = interleave(pool, kernels, scratch, x, x_stride, rows, w.columns);
+    if (!is_integer(w.element) && !is_float8(w.element) && floats.x == nullptr)
+      floats = interleave(&pool, kernels, x, x_stride, rows, w.columns, scratch.tiles);
     scratch.panels.fit(w, pool.threads());
     pool.parallel_for(static_cast<size_t>(w.panels()), panel_grain(w.panels(), pool.threads()),
                       [&](size_t begin, size_t end, int worker) {

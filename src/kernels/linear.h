@@ -22,6 +22,15 @@ struct LinearScratch {
   PanelScratch panels;         // of coded weights
 };
 
+// Float rows in tiles, as matmul_float reads them; rows in one tile each are the rows themselves.
+struct FloatRows {
+  const float* x;
+  int64_t stride;
+};
+// Over the threads of `pool`, or on this thread without one. tiles: room for [rows, columns], grown if need be.
+FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, const float* x, int64_t x_stride, int64_t rows,
+                     int64_t columns, std::vector<float>& tiles);
+
 struct LinearOut {
   const MatrixView* weight;  // [out, in]
   float* y;                  // [rows, y_stride], y_stride >= out

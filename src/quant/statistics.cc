@@ -6,6 +6,7 @@
 
 #include "codecllm/error.h"
 #include "kernels/dispatch.h"
+#include "kernels/linear.h"
 #include "kernels/matrix.h"
 
 namespace codecllm {
@@ -64,11 +65,11 @@ void InputStatistics::add_gram() {
   // The product's panels of columns from each run of rows on: the upper triangle.
   constexpr int64_t kRun = 4 * kPanelRows;
   pool.parallel_for(static_cast<size_t>((columns_ + kRun - 1) / kRun), 1, [&](size_t begin, size_t end, int) {
-    std::vector<float> product(static_cast<size_t>(kRun * columns_));
+    std::vector<float> product(static_cast<size_t>(kRun * columns_)), tiles;
     for (auto run = static_cast<int64_t>(begin); run < static_cast<int64_t>(end); ++run) {
       const int64_t first = run * kRun, n = std::min(kRun, columns_ - first);
-      kernels.matmul_float(matrix.view(), &transposed[first * stride], stride, n, product.data(), columns_,
-                           first / kPanelRows, matrix.view().panels());
+      const FloatRows x = interleave(nullptr, kernels, &transposed[first * stride], stride, n, count, tiles);
+      kernels.matmul_float(matrix.view(), x.x, x.stride, n, product.data(), columns_, first / kPanelRows, matrix.view().panels());
       for (int64_t i = 0; i < n; ++i)
         for (int64_t j = first + i; j < columns_; ++j) gram_[(first + i) * columns_ + j] += product[i * columns_ + j];
     }

@@ -97,7 +97,7 @@ TEST(CliErrors, FamiliesThatAreNotHereAreRefusedByName) {
 TEST(CliErrors, DamagedModelsExitWithOneAndNameTheFile) {
   const TempDirectory temp;
   const auto inspect = [&](const std::string& model) { return run({"inspect", model, "-q"}); };
-  expect_refusal(inspect(temp / "nothing"), 1, {temp / "nothing"});
+  expect_refusal(inspect(temp / "nothing"), 2, {temp / "nothing"});
   std::filesystem::create_directory(temp / "empty");
   expect_refusal(inspect(temp / "empty"), 1, {temp / "empty"});
   const std::string cut = tiny_model("llama", temp / "cut");

@@ -174,8 +174,8 @@ TEST_F(CliJson, Bench) {
 
 TEST_F(CliJson, ErrorsPrintNoObject) {
   for (const char* command : {"inspect", "verify"})
-    test::expect_refusal(run({command, temp_ / "nothing", "--json", "-q"}), 1);
-  test::expect_refusal(run({"generate", temp_ / "nothing", "-p", "x", "--json", "-q"}), 1);
+    test::expect_refusal(run({command, temp_ / "nothing", "--json", "-q"}), 2);
+  test::expect_refusal(run({"generate", temp_ / "nothing", "-p", "x", "--json", "-q"}), 2);
 }
 
 TEST_F(CliJson, BenchOfOneProduct) {

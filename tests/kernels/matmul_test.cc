@@ -262,10 +262,11 @@ TEST_P(Tier, FloatProductsAgreeWithinRounding) {
 TEST_P(Tier, BatchAndThreadsDoNotChangeARow) {
   Rng rng(5);
   const Shape shape = {130, 300, 11};
-  for (int i = 0; i < 6; ++i) {
-    const Element element = i < 5 ? static_cast<Element>(i) : Element::u8;
+  constexpr auto a16 = ActivationMode::a16, a8 = ActivationMode::a8_token;
+  for (const auto& [element, mode] : {std::pair{Element::f32, a16}, {Element::f16, a16}, {Element::bf16, a16},
+                                      {Element::u8, a16}, {Element::u4, a16}, {Element::u8, a8}, {Element::u4, a8}}) {
     Matrix w = random_matrix(element, shape, shape.columns, ScaleType::f32, rng);
-    w.set_activation({.mode = i < 4 ? ActivationMode::a16 : ActivationMode::a8_token});
+    w.set_activation({.mode = mode});
     const int64_t stride = round_up(shape.columns, kColumnPadding);
     const std::vector<float> x = random_rows(shape, stride, rng);
     const auto together = product(GetParam(), w, x, stride, shape.batch, 1);

@@ -14,17 +14,17 @@
 namespace codecllm {
 namespace {
 
-struct Problem {
+struct LayerProblem {
   LayerTask task;
   std::vector<float> gram, channel_mean, channel_amax;
   Json json;
 };
 
-std::vector<Problem> problems() {
-  std::vector<Problem> list;
+std::vector<LayerProblem> problems() {
+  std::vector<LayerProblem> list;
   const Json json = read_json_file(test::source_path("tests/quant/data/algorithms.json"));
   for (const Json& c : json.at("cases")) {
-    Problem p;
+    LayerProblem p;
     const int64_t rows = c.at("rows"), columns = c.at("columns"), samples = c.at("samples");
     p.task.linear = {"layer", LinearKind::mlp, rows, columns, false, -1};
     p.task.args = {.num_bits = c.at("bits"), .strategy = Strategy::group, .group_size = c.at("group")};
@@ -58,7 +58,7 @@ double error_of_layer(const LayerTask& task, const std::vector<float>& original,
 }
 
 TEST(Gptq, EqualsColumnByColumnElimination) {
-  for (Problem& p : problems())
+  for (LayerProblem& p : problems())
     for (const bool act_order : {false, true}) {
       LayerTask task = p.task;
       gptq(test::two_threads(), task, p.gram, {.act_order = act_order});
@@ -80,7 +80,7 @@ TEST(Gptq, WeightsLieOnTheReturnedGrids) {
 }
 
 TEST(Gptq, OutputErrorIsBelowThatOfRounding) {
-  for (Problem& p : problems()) {
+  for (LayerProblem& p : problems()) {
     LayerTask rounded = p.task;
     rounded.weights = round_layer(test::two_threads(), p.task, fit_grids(test::two_threads(), p.task, false));
     const double rtn = error_of_layer(rounded, p.task.weights, p.gram);
@@ -93,7 +93,7 @@ TEST(Gptq, OutputErrorIsBelowThatOfRounding) {
 }
 
 TEST(Gptq, AnInputNeverSeenGetsNoWeightAndAnEmptyGramIsRounding) {
-  Problem p = std::move(problems()[0]);
+  LayerProblem p = std::move(problems()[0]);
   const int64_t n = p.task.linear.columns;
   std::vector<float> gram = p.gram;
   for (int64_t i = 0; i < n; ++i) gram[5 * n + i] = gram[i * n + 5] = 0;
@@ -103,7 +103,7 @@ TEST(Gptq, AnInputNeverSeenGetsNoWeightAndAnEmptyGramIsRounding) {
 }
 
 TEST(Awq, FindsTheFactorsOfTheFormula) {
-  for (const Problem& p : problems()) {
+  for (const LayerProblem& p : problems()) {
     const std::vector<float> got = awq_scales(test::two_threads(), {p.task}, p.channel_mean, p.gram);
     EXPECT_LT(relative_difference(got, p.json.at("awq").get<std::vector<float>>()), 1e-5);
     LayerTask scaled = p.task;
@@ -121,7 +121,7 @@ TEST(Awq, FindsTheFactorsOfTheFormula) {
 
 // Each row's error over its own group, by brute force.
 TEST(Awq, ClippingNeverRaisesTheOutputErrorOfAGroup) {
-  for (const Problem& p : problems()) {
+  for (const LayerProblem& p : problems()) {
     const int64_t n = p.task.linear.columns, group = p.task.args.group_size;
     const auto plain = round_layer(test::two_threads(), p.task, fit_grids(test::two_threads(), p.task, false));
     const auto clipped = round_layer(test::two_threads(), p.task, awq_clip(test::two_threads(), p.task, p.gram));
@@ -144,7 +144,7 @@ TEST(Awq, ClippingNeverRaisesTheOutputErrorOfAGroup) {
 }
 
 TEST(SmoothQuant, FactorsAreThoseOfTheFormula) {
-  for (const Problem& p : problems())
+  for (const LayerProblem& p : problems())
     for (const auto& [alpha, expected] : p.json.at("smoothquant").items())
       EXPECT_LT(relative_difference(smoothquant_scales({p.task}, p.channel_amax, std::stof(alpha)), expected.get<std::vector<float>>()), 1e-5);
 }

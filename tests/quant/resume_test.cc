@@ -127,7 +127,6 @@ TEST_F(Resume, ADamagedPartialOutputStartsOver) {
     damage(temp_ / "out.partial");
     expect_finishes("out", "whole", "int8", false);
   };
-  damaged([](const std::string& d) { std::filesystem::remove(d + "/.codecllm-journal"); });
   damaged([](const std::string& d) { std::ofstream(d + "/.codecllm-journal") << ""; });
   damaged([](const std::string& d) { std::ofstream(d + "/.codecllm-journal") << "something else\n"; });
   damaged([](const std::string& d) {
@@ -144,6 +143,7 @@ TEST_F(Resume, ADamagedPartialOutputStartsOver) {
   });
   // And what does not belong there does not stay.
   std::filesystem::create_directories(temp_ / "out.partial/old");
+  temp_.write("out.partial/.codecllm-journal", "");
   temp_.write("out.partial/old/file", "x");
   temp_.write("out.partial/model.safetensors", "y");
   expect_finishes("out", "whole", "int8", false);

@@ -41,7 +41,7 @@ TEST(MatchesPattern, RegularExpressionsMatchAtTheStart) {
   EXPECT_FALSE(matches_pattern("re:mlp", "model.layers.0.mlp.up_proj"));
   EXPECT_TRUE(matches_pattern("re:.*(up|gate)_proj$", "model.layers.0.mlp.up_proj"));
   EXPECT_FALSE(matches_pattern("re:.*(up|gate)_proj$", "model.layers.0.mlp.down_proj"));
-  test::error_of([] { matches_pattern("re:(", "lm_head"); });
+  test::error_of([] { matches_pattern("re:(", "lm_head"); }, ErrorCode::bad_call);
 }
 
 TEST(SelectLinears, TakesAllButTheHeadInModelOrder) {
