@@ -66,7 +66,7 @@ void expect_as_told(const ConvertResult& result, const std::string& from, const 
   for (const auto& [name, values] : before) {
     double worst = 0;
     for (size_t i = 0; i < values.size(); ++i) worst = std::max(worst, std::fabs(static_cast<double>(values[i]) - after.at(name)[i]));
-    const auto told = std::find_if(result.tensors.begin(), result.tensors.end(), [&](const ConvertedTensor& tensor) {
+    const auto told = std::find_if(result.tensors.begin(), result.tensors.end(), [&name = name](const ConvertedTensor& tensor) {
       return tensor.name == name || tensor.name == name + ".weight" || tensor.name == name + ".weight_packed";
     });
     ASSERT_NE(told, result.tensors.end()) << name;
