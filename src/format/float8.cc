@@ -24,7 +24,7 @@ uint8_t code_float8(float value, const Float8& f) {
   const float rounded = std::fabs(rounded_float8(value, f));
   const int drop = 23 - f.mantissa_bits;
   const auto normal = static_cast<int32_t>(std::bit_cast<uint32_t>(rounded) >> drop) - ((127 - f.bias) << f.mantissa_bits);
-  const auto subnormal = static_cast<int32_t>(rounded * (static_cast<float>(1 << f.mantissa_bits) / f.smallest_normal));
+  const auto subnormal = static_cast<int32_t>(std::min(rounded, f.smallest_normal) * (static_cast<float>(1 << f.mantissa_bits) / f.smallest_normal));
   const uint32_t sign = std::bit_cast<uint32_t>(value) >> 31 << 7;
   const auto code = static_cast<uint32_t>(rounded < f.smallest_normal ? subnormal : normal);
   return static_cast<uint8_t>(sign | (value != value ? 0x7Fu : code));

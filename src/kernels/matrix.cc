@@ -157,12 +157,11 @@ static int zero_of(const MatrixView& w, int64_t row, int64_t group) {
 
 void read_row(const MatrixView& w, int64_t row, float* out, void (*decode_panel)(const CodedView&, int64_t, uint8_t*)) {
   thread_local std::vector<uint8_t> decoded;
-  const uint8_t* panel = w.data + row / kPanelRows * w.panel_bytes();
   if (w.coded != nullptr) {
     decoded.resize(static_cast<size_t>(w.coded->panel_bytes()));
     decode_panel(*w.coded, row / kPanelRows, decoded.data());
-    panel = decoded.data();
   }
+  const uint8_t* panel = w.coded != nullptr ? decoded.data() : w.data + row / kPanelRows * w.panel_bytes();
   const int64_t lane = row % kPanelRows;
   for (int64_t k = 0; k < w.columns; ++k) {
     const uint8_t* line = panel + k / traits(w.element).line_columns * kLineBytes;

@@ -2,7 +2,7 @@
 // Checkpoints of GPTQ, AWQ, FP8 and bitsandbytes, made by hand here, mean what their papers' formulas say.
 #include <gmock/gmock.h>
 
-#include <cstring>
+#include <span>
 #include <map>
 
 #include "base/rng.h"
@@ -27,9 +27,8 @@ class Maker {
  public:
   template <class T>
   void put(const std::string& name, DType dtype, std::vector<int64_t> shape, const std::vector<T>& values) {
-    std::vector<std::byte> bytes(values.size() * sizeof(T));
-    std::memcpy(bytes.data(), values.data(), bytes.size());
-    tensors_[name] = {{name, dtype, std::move(shape)}, std::move(bytes)};
+    const auto bytes = std::as_bytes(std::span(values));
+    tensors_[name] = {{name, dtype, std::move(shape)}, {bytes.begin(), bytes.end()}};
   }
   void drop(const std::string& name) { tensors_.erase(name); }
 
