@@ -70,6 +70,13 @@ bool file_exists(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
+void refuse_existing(const std::string& path) {
+  if (path.empty()) throw Error(ErrorCode::bad_call, "write", "the output's name is empty");
+  struct stat info;
+  if (::lstat(path.c_str(), &info) == 0)
+    throw Error(ErrorCode::bad_call, "write", "the output exists already; remove it or choose another name", {.file = path});
+}
+
 std::string read_file(const std::string& path, size_t limit) {
   size_t size = 0;
   const int fd = open_regular(path, &size);

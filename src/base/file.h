@@ -39,6 +39,9 @@ class MappedFile {
 
 bool file_exists(const std::string& path);
 
+// Throws Error(bad_call) where a file or directory of this name exists already: outputs never replace anything.
+void refuse_existing(const std::string& path);
+
 // Throws Error(io) when the file cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::string& path, size_t limit = size_t{1} << 30);
 
@@ -71,7 +74,7 @@ class OutputFile {
 };
 
 // Writes path + ".partial", and renames it to `path` on commit (after fsync). Destroyed without commit, it removes
-// what it wrote.
+// what it wrote. Messages name `path`.
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);
@@ -82,6 +85,10 @@ class AtomicFile {
   void write(const void* data, size_t bytes);  // behind what was written before
   void write(std::string_view text) { write(text.data(), text.size()); }
   void commit();
+
+  // For what is not written from front to back, or is read again before the commit.
+  OutputFile& file() { return file_; }
+  const std::string& partial() const { return partial_; }
 
  private:
   std::string path_, partial_;

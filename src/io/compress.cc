@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <optional>
 
 #include "base/memory.h"
@@ -15,8 +14,6 @@
 namespace codecllm {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr const char* kIndexName = "__codecllm__";
 constexpr char kIndexMagic[8] = {'C', 'L', 'L', 'M', 'F', 'I', 'L', '1'};
@@ -92,21 +89,6 @@ std::optional<CodeKind> kind_of(const TensorInfo& tensor) {
   }
 }
 
-// Removes what was written unless it is kept.
-struct PartialFile {
-  std::string path;
-  bool keep = false;
-  ~PartialFile() {
-    std::error_code ignored;
-    if (!keep) fs::remove(path, ignored);
-  }
-};
-
-void refuse_same(const std::string& in, const std::string& out) {
-  if (fs::exists(out)) throw Error(ErrorCode::bad_call, "compress", "the output exists already; choose another name", {.file = out});
-  if (!fs::exists(in)) throw Error(ErrorCode::io, "compress", "no such file", {.file = in});
-}
-
 void tell(const Progress& progress, uint64_t done, uint64_t all, std::string_view what) {
   if (progress && !progress(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(1, all)), what))
     throw Error(ErrorCode::interrupted, "compress", "interrupted");
@@ -152,16 +134,16 @@ uint64_t write_coded(ThreadPool& pool, const TensorInfo& tensor, OutputFile& out
 }  // namespace
 
 CompressResult compress_file(const Context& context, const std::string& in, const std::string& out, const Progress& progress) {
-  refuse_same(in, out);
+  refuse_existing(out);
   const SafetensorsFile source(in);
   if (source.find(kIndexName) != nullptr) throw Error(ErrorCode::bad_call, "compress", "compressed already", {.file = in});
-  PartialFile partial = {out + ".partial"};
   std::vector<TensorDecl> atmost = {{kIndexName, DType::u8, {int64_t{1} << 50}}};
   for (const TensorInfo& tensor : source.tensors()) {
     atmost.push_back({tensor.name, tensor.dtype, tensor.shape});
     atmost.push_back({tensor.name, DType::u8, {int64_t{1} << 50}});
   }
-  GrowingFile file(partial.path, atmost);
+  AtomicFile output(out);
+  GrowingFile file(output.file(), atmost);
   CompressResult result = {.bytes_in = source.file().bytes().size(), .tensors = static_cast<int64_t>(source.tensors().size())};
   Original original;
   uint64_t data_bytes = 0;
@@ -178,24 +160,23 @@ CompressResult compress_file(const Context& context, const std::string& in, cons
   original.header.assign(reinterpret_cast<const char*>(head.data()), head.size());
   const std::string index = original.bytes();
   file.add(kIndexName, DType::u8, {static_cast<int64_t>(index.size())}, std::as_bytes(std::span(index)));
-  file.commit();
+  file.finish();
   result.bytes_out = file.bytes();
-  fs::rename(partial.path, out);
-  partial.keep = true;
+  output.commit();
   return result;
 }
 
 CompressResult decompress_file(const Context& context, const std::string& in, const std::string& out, PanelDecoder decode,
                                const Progress& progress) {
-  refuse_same(in, out);
+  refuse_existing(out);
   const SafetensorsFile source(in);
   const TensorInfo* index = source.find(kIndexName);
   if (index == nullptr) throw Error(ErrorCode::bad_call, "compress", "not written by `codecllm compress`", {.file = in});
   const Original original = read_original(index->data, in);
   if (original.entries.size() + 1 != source.tensors().size()) refuse_compressed("its index is of another file", in);
-  PartialFile partial = {out + ".partial"};
   CompressResult result = {.bytes_in = source.file().bytes().size(), .tensors = static_cast<int64_t>(original.entries.size())};
-  OutputFile file(partial.path, OutputFile::Mode::create);
+  AtomicFile output(out);
+  OutputFile& file = output.file();
   file.write_at(0, original.header.data(), original.header.size());
   uint64_t at = original.header.size();
   size_t entry = 0;
@@ -213,9 +194,7 @@ CompressResult decompress_file(const Context& context, const std::string& in, co
     source.file().release(tensor.data);
   }
   file.truncate(at);
-  file.sync();
-  file.close();
-  const SafetensorsFile written(partial.path);
+  const SafetensorsFile written(output.partial());
   bool same = written.tensors().size() == original.entries.size();
   for (size_t i = 0; same && i < original.entries.size(); ++i) {
     const auto data = written.tensors()[i].data;
@@ -223,8 +202,7 @@ CompressResult decompress_file(const Context& context, const std::string& in, co
   }
   if (!same) refuse_compressed("does not decompress to what it was made of; the file is damaged", in);
   result.bytes_out = at;
-  fs::rename(partial.path, out);
-  partial.keep = true;
+  output.commit();
   return result;
 }
 

@@ -5,7 +5,7 @@ namespace codecllm {
 
 static const std::map<std::string, std::string> kMetadata = {{"format", "pt"}};
 
-GrowingFile::GrowingFile(const std::string& path, const std::vector<TensorDecl>& atmost) : file_(path, OutputFile::Mode::create) {
+GrowingFile::GrowingFile(OutputFile& file, const std::vector<TensorDecl>& atmost) : file_(file) {
   std::vector<PlacedTensor> placed;
   for (const TensorDecl& decl : atmost) placed.push_back({.decl = decl, .bytes = uint64_t{1} << 50});
   header_bytes_ = end_ = safetensors_header(placed, kMetadata).size();
@@ -21,14 +21,12 @@ void GrowingFile::add(const std::string& name, DType dtype, std::vector<int64_t>
   added(name, dtype, std::move(shape), data.size());
 }
 
-void GrowingFile::commit() {
+void GrowingFile::finish() {
   std::string header = safetensors_header(tensors_, kMetadata);
   header.resize(header_bytes_, ' ');  // spaces after the JSON are part of the format
   for (size_t i = 0; i < 8; ++i) header[i] = static_cast<char>((header_bytes_ - 8) >> (8 * i) & 255);
   file_.write_at(0, header.data(), header.size());
   file_.truncate(end_);
-  file_.sync();
-  file_.close();
 }
 
 }  // namespace codecllm

@@ -37,29 +37,6 @@ uint64_t decl_bytes(const TensorDecl& decl) {
   return tensor_bytes(decl.dtype, decl.shape, ErrorCode::bad_call, {.tensor = shown(decl.name)});
 }
 
-std::string index_text(const ShardPlan& plan) {
-  std::map<std::string, std::string> files;
-  uint64_t total = 0;
-  for (const Shard& shard : plan.shards)
-    for (const PlacedTensor& tensor : shard.layout.tensors()) {
-      if (!files.emplace(tensor.decl.name, shard.file).second)
-        refuse("this name is given twice", tensor.decl.name);
-      total += tensor.bytes;
-    }
-  OrderedJson map = OrderedJson::object();
-  for (const auto& [name, file] : files) map.get_ref<OrderedJson::object_t&>().emplace_back(name, file);
-  OrderedJson index;
-  index["metadata"]["total_size"] = total;
-  index["weight_map"] = std::move(map);
-  return dump_json(index, 2) + "\n";
-}
-
-std::string shard_name(size_t number, size_t count) {
-  char name[80];
-  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", number, count);
-  return name;
-}
-
 }  // namespace
 
 std::string safetensors_header(std::span<const PlacedTensor> tensors,
@@ -140,6 +117,29 @@ void write_safetensors(const std::string& path, std::span<const TensorData> tens
   file.commit();
 }
 
+std::string shard_index(std::span<const std::vector<PlacedTensor>> shards) {
+  std::map<std::string, std::string> files;
+  uint64_t total = 0;
+  for (size_t i = 0; i < shards.size(); ++i)
+    for (const PlacedTensor& tensor : shards[i]) {
+      if (!files.emplace(tensor.decl.name, shard_name(i, shards.size())).second) refuse("this name is given twice", tensor.decl.name);
+      total += tensor.bytes;
+    }
+  OrderedJson map = OrderedJson::object();
+  for (const auto& [name, file] : files) map.get_ref<OrderedJson::object_t&>().emplace_back(name, file);
+  OrderedJson index;
+  index["metadata"]["total_size"] = total;
+  index["weight_map"] = std::move(map);
+  return dump_json(index, 2) + "\n";
+}
+
+std::string shard_name(size_t shard, size_t count) {
+  if (count == 1) return "model.safetensors";
+  char name[80];
+  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", shard + 1, count);
+  return name;
+}
+
 ShardPlan plan_shards(std::vector<TensorDecl> tensors, uint64_t max_shard_bytes,
                       const std::map<std::string, std::string>& metadata) {
   if (max_shard_bytes == 0) refuse("a shard size of 0 bytes");
@@ -155,11 +155,12 @@ ShardPlan plan_shards(std::vector<TensorDecl> tensors, uint64_t max_shard_bytes,
     groups.back().push_back(std::move(decl));
   }
   ShardPlan plan;
+  std::vector<std::vector<PlacedTensor>> placed;
   for (size_t i = 0; i < groups.size(); ++i) {
-    std::string name = groups.size() == 1 ? "model.safetensors" : shard_name(i + 1, groups.size());
-    plan.shards.push_back({std::move(name), SafetensorsLayout(std::move(groups[i]), metadata)});
+    plan.shards.push_back({shard_name(i, groups.size()), SafetensorsLayout(std::move(groups[i]), metadata)});
+    placed.push_back(plan.shards.back().layout.tensors());
   }
-  if (plan.shards.size() > 1) plan.index = index_text(plan);
+  if (plan.shards.size() > 1) plan.index = shard_index(placed);
   return plan;
 }
 

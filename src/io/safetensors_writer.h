@@ -74,6 +74,11 @@ struct ShardPlan {
   std::string index;  // text of model.safetensors.index.json; empty where one file holds everything
 };
 
+// Base name of file `shard` (from 0) of `count`.
+std::string shard_name(size_t shard, size_t count);
+// Text of model.safetensors.index.json.
+std::string shard_index(std::span<const std::vector<PlacedTensor>> shards);
+
 // Fills files in the given order, each up to max_shard_bytes of data (one larger tensor has a file of its
 // own).
 ShardPlan plan_shards(std::vector<TensorDecl> tensors, uint64_t max_shard_bytes,

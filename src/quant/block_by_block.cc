@@ -128,6 +128,7 @@ class BlockPipeline {
 
   // Values whose readers, and what makes them, are all quantized here.
   void smooth(const std::vector<BlockInput>& inputs, std::map<std::string, InputKnowledge, std::less<>>& known) {
+    std::vector<std::pair<const BlockInput*, std::vector<float>>> found;
     for (const BlockInput& input : inputs) {
       // Taken up again within a block: its factors are known, and the weights read through them already.
       if (smoothed_.factors().contains(input.norm.empty() ? input.producer : input.norm)) {
@@ -141,15 +142,14 @@ class BlockPipeline {
       InputKnowledge& knowledge = known[std::string(input.tap)];
       std::vector<float> factors = algorithm_.smooth(context_, input, readers, knowledge, options_);
       if (factors.empty()) continue;
-      pending_.emplace_back(&input, std::move(factors));
+      found.emplace_back(&input, std::move(factors));
     }
     // Only now, since the rows of one value's readers may be another value's producer.
-    for (auto& [input, factors] : pending_) {
+    for (auto& [input, factors] : found) {
       smoothed_.add(*input, std::move(factors));
       scale_gram(*input, known[std::string(input->tap)]);
     }
-    if (!pending_.empty()) sink_.factors_changed();
-    pending_.clear();
+    if (!found.empty()) sink_.factors_changed();
   }
 
   // X^T X of the value divided by its factors.
@@ -185,7 +185,6 @@ class BlockPipeline {
   std::map<std::string, const TensorJob*> jobs_;  // by tensor name
   CalibrationSamples samples_;
   std::optional<BlockRunner> runner_;
-  std::vector<std::pair<const BlockInput*, std::vector<float>>> pending_;
 };
 
 }  // namespace

@@ -5,17 +5,17 @@
 
 #include "base/file.h"
 #include "format/plain_float.h"
-#include "text/tokenizer.h"
+#include "model/model_tokenizer.h"
 
 namespace codecllm {
 
 static constexpr int64_t kDefaultWindow = 512;
 
-CalibrationSamples calibration_samples(const std::string& model_directory, const ModelSpec& spec,
+CalibrationSamples calibration_samples(const std::string& model, const ModelSpec& spec,
                                        const CalibrationOptions& options) {
   if (options.samples < 1) throw Error(ErrorCode::bad_call, "calibrate", "--samples must be at least 1");
   check_observer(options.observer);
-  const Tokenizer tokenizer = Tokenizer::load(model_directory);
+  const Tokenizer tokenizer = load_tokenizer(model);
   const std::vector<int32_t> tokens = tokenizer.encode(read_file(options.text), true, false);
   CalibrationSamples out;
   out.window = options.tokens > 0 ? options.tokens : std::min(kDefaultWindow, spec.max_positions);
@@ -26,7 +26,7 @@ CalibrationSamples calibration_samples(const std::string& model_directory, const
                 {.file = options.text});
   for (int32_t token : tokens)
     if (token < 0 || token >= spec.vocab)
-      throw Error(ErrorCode::bad_input, "calibrate", "the tokenizer has ids that the model lacks", {.file = model_directory});
+      throw Error(ErrorCode::bad_input, "calibrate", "the tokenizer has ids that the model lacks", {.file = model});
   const int64_t count = std::min(windows, options.samples);
   for (int64_t i = 0; i < count; ++i) {
     const auto first = tokens.begin() + i * windows / count * out.window;

@@ -28,7 +28,7 @@ struct CalibrationSamples {
 
 // Cuts the text into windows that do not overlap and takes options.samples of them, spread evenly. Throws
 // Error(bad_call) where the text does not fill one window, or where the options make no sense.
-CalibrationSamples calibration_samples(const std::string& model_directory, const ModelSpec& spec,
+CalibrationSamples calibration_samples(const std::string& model, const ModelSpec& spec,
                                        const CalibrationOptions& options);
 
 // Statistics of the inputs of one block, by tap.

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoints whose matrices are entropy-coded: every matrix of the model, the embedding and lm_head too.
+// Matrices that are entropy-coded: the embedding and lm_head, too.
 #pragma once
 
-#include "quant/quantize.h"
+#include <optional>
+
+#include "base/function_ref.h"
+#include "quant/job.h"
+#include "quant/verify.h"
 
 namespace codecllm {
 
-// What stands beside the weights: tokenizer, generation settings, licence. Weights in other formats stay behind.
-std::vector<std::string> other_files(const std::string& directory);
+// Part of the container, `offset` bytes from its start. Where the rate was missed, all of it comes again.
+using CodedPart = FunctionRef<void(uint64_t offset, std::span<const std::byte> part)>;
 
-// Everything that quantize_checkpoint promises but for resuming: an interrupted call leaves nothing. One file, whatever
-// its size; one matrix is in memory at a time.
-QuantizeResult code_checkpoint(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
-                               const std::string& output, const QuantizeOptions& options, const Progress& progress);
+struct CodedMatrix {
+  uint64_t bytes = 0;             // of the container
+  std::vector<std::byte> scales;  // [rows, 1] in the job's type; empty for floating point
+};
+
+// Codes a matrix as the job says, some megabytes at a time. Nothing where that does not make it smaller.
+std::optional<CodedMatrix> code_matrix(const Context& context, const Checkpoint& checkpoint, const TensorJob& job, ScaleRule rule, CodedPart out);
 
 // Decodes one matrix: its checksum must agree; floating point must be the reference's bits, integers within what their
 // scale gives.

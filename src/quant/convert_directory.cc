@@ -3,16 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 
-#include "base/file.h"
 #include "format/plain_float.h"
-#include "model/model_tokenizer.h"
+#include "quant/companions.h"
 #include "quant/convert_job.h"
 
 namespace codecllm {
-
-namespace fs = std::filesystem;
 
 std::vector<LinearSpec> ConvertJob::linears() const {
   std::vector<LinearSpec> list;
@@ -26,31 +22,15 @@ void ConvertJob::report(double done) const {
 }
 
 OrderedJson config_without_quantization(const Checkpoint& checkpoint) {
-  OrderedJson config = checkpoint.gguf() != nullptr ? OrderedJson(checkpoint.config()) : OrderedJson::parse(read_file(checkpoint.config_path()));
+  OrderedJson config = config_of_output(checkpoint);
   config.erase("quantization_config");
   config.erase("compression_config");
   return config;
 }
 
-void for_companions(const Checkpoint& checkpoint, const std::function<void(const std::string& name, const std::string& text)>& put) {
-  if (checkpoint.gguf() != nullptr) {
-    for (const auto& [name, text] : gguf_companions(*checkpoint.gguf())) put(name, text);
-    return;
-  }
-  static constexpr const char* kKinds[] = {".json", ".jinja", ".model", ".txt", ".md"};
-  for (const auto& entry : fs::directory_iterator(checkpoint.directory())) {
-    const std::string name = entry.path().filename();
-    const bool wanted = std::any_of(std::begin(kKinds), std::end(kKinds), [&](const char* ending) { return name.ends_with(ending); });
-    if (!entry.is_regular_file() || !wanted || name == "config.json" || name == "quantize_config.json" || name == "quant_config.json" ||
-        name.ends_with(".index.json") || entry.file_size() > (64u << 20))
-      continue;
-    put(name, read_file(entry.path()));
-  }
-}
-
 void DirectoryWriter::add(std::vector<TensorDecl> decls, std::function<void(PartialOutput&)> write) {
-  for (TensorDecl& decl : decls) decls_.push_back(std::move(decl));
-  writes_.push_back(std::move(write));
+  decls_.insert(decls_.end(), decls.begin(), decls.end());
+  writes_.push_back({std::move(decls), std::move(write)});
 }
 
 void DirectoryWriter::add_copy(const TensorInfo& tensor) {
@@ -62,17 +42,18 @@ void DirectoryWriter::add_copy(const TensorInfo& tensor) {
 }
 
 void DirectoryWriter::finish(OrderedJson config) {
-  const ShardPlan shards = plan_shards(std::move(decls_), uint64_t{5} << 30);
-  PartialOutput output(job_.output, shards, "conversion, never taken up again");
+  ShardPlan shards = plan_shards(std::move(decls_), uint64_t{5} << 30);
+  for (const Shard& shard : shards.shards) job_.result.bytes += shard.layout.file_bytes();
+  PartialOutput output(job_.output, planned_files(std::move(shards)), "");
   try {
-    for (size_t i = 0; i < writes_.size(); ++i) {
-      job_.report(static_cast<double>(i) / static_cast<double>(writes_.size()));
-      writes_[i](output);
-    }
     for_companions(job_.checkpoint, [&](const std::string& name, const std::string& text) { output.write_file(name, text); });
     output.write_file("config.json", dump_json(config, 2) + "\n");
-    if (!shards.index.empty()) output.write_file("model.safetensors.index.json", shards.index);
-    for (const Shard& shard : shards.shards) job_.result.bytes += shard.layout.file_bytes();
+    for (size_t i = 0; i < writes_.size(); ++i) {
+      job_.report(static_cast<double>(i) / static_cast<double>(writes_.size()));
+      writes_[i].write(output);
+      for (TensorDecl& decl : writes_[i].decls) output.added(std::move(decl));
+    }
+    output.finish_weights();
   } catch (...) {
     output.discard();
     throw;

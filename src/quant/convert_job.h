@@ -84,16 +84,18 @@ class DirectoryWriter {
   void finish(OrderedJson config);          // writes everything, or leaves nothing
 
  private:
+  struct Write {
+    std::vector<TensorDecl> decls;
+    std::function<void(PartialOutput&)> write;
+  };
+
   ConvertJob& job_;
   std::vector<TensorDecl> decls_;
-  std::vector<std::function<void(PartialOutput&)>> writes_;
+  std::vector<Write> writes_;
 };
 
 // config.json of the source, without what it says about quantization.
 OrderedJson config_without_quantization(const Checkpoint& checkpoint);
-
-// Writes tokenizer and whatever else stands beside the weights. `put(name, text)` for each file.
-void for_companions(const Checkpoint& checkpoint, const std::function<void(const std::string& name, const std::string& text)>& put);
 
 namespace convert_target {
 #define CONVERT_TARGET(name, function) void function(ConvertJob& job);

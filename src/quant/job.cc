@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <map>
 
-#include "base/file.h"
+#include "codec/container.h"
+#include "io/coded_tensors.h"
 #include "io/packed_tensors.h"
+#include "quant/companions.h"
 
 namespace codecllm {
 
@@ -20,26 +22,47 @@ class Planner {
     if (!QuantConfig::read(checkpoint_.config(), checkpoint_.config_path()).method().empty())
       throw Error(ErrorCode::bad_call, "quantize", "the model is quantized already; start from its 16-bit original",
                   {.file = checkpoint_.config_path()});
-    if (options_.scheme.weights) {
+    job_.config = config_of_output(checkpoint_);
+    coded_ = coded_scheme(options_.scheme.name);
+    if (coded_) {
+      add_coded();
+    } else if (options_.scheme.weights) {
       for (const LinearSpec& linear : select_linears(spec_, options_.selection)) add_linear(linear);
       check_fused();
     }
-    std::vector<TensorDecl> decls;
-    for (const TensorInfo* tensor : checkpoint_.tensors()) add_tensor(*tensor, decls);
-    job_.shards = plan_shards(std::move(decls), options_.shard_bytes);
-    make_config();
+    for (const TensorInfo* tensor : checkpoint_.tensors()) add_tensor(*tensor);
+    coded_ ? make_coded_config() : make_config();
     return std::move(job_);
   }
 
  private:
-  void add_linear(const LinearSpec& linear) {
-    const TensorInfo& source = checkpoint_.need(linear.name + ".weight");
+  const TensorInfo& weight_of(const std::string& module, int64_t rows, int64_t columns) const {
+    const TensorInfo& source = checkpoint_.need(module + ".weight");
     const ErrorPlace place = {.file = checkpoint_.file_of(source), .tensor = source.name};
-    if (source.shape != std::vector<int64_t>{linear.rows, linear.columns})
+    if (source.shape != std::vector<int64_t>{rows, columns})
       throw Error(ErrorCode::bad_input, "quantize", "the shape is not the one config.json says", place);
     if (!is_plain_float(source.dtype))
       throw Error(ErrorCode::unsupported, "quantize", "type " + std::string(dtype_name(source.dtype)) +
                                                           ", expected F32, BF16 or F16", place);
+    return source;
+  }
+
+  // Coded presets take lm_head, too, unless it is the embedding, and the embedding's exact numbers.
+  void add_coded() {
+    Selection selection = options_.selection;
+    if (selection.only.empty())
+      for (const LinearSpec& linear : spec_.linears())
+        if (linear.kind != LinearKind::lm_head || !spec_.tied_head) selection.only.push_back(linear.name);
+    for (const LinearSpec& linear : select_linears(spec_, selection))
+      coding_[weight_of(linear.name, linear.rows, linear.columns).name] = *coded_;
+    const auto takes_embedding = [&](const std::string& pattern) { return matches_pattern(pattern, spec_.embedding); };
+    const auto& ignore = options_.selection.ignore;
+    if (options_.selection.only.empty() && std::none_of(ignore.begin(), ignore.end(), takes_embedding))
+      coding_[weight_of(spec_.embedding, spec_.vocab, spec_.hidden).name] = {.lossless = true};
+  }
+
+  void add_linear(const LinearSpec& linear) {
+    const TensorInfo& source = weight_of(linear.name, linear.rows, linear.columns);
     const QuantScheme fitted = fit_scheme(options_.scheme, linear.columns);
     if (fitted != options_.scheme)
       job_.notes.push_back(linear.name + ": rows of " + std::to_string(linear.columns) + " do not divide into groups of " +
@@ -67,27 +90,41 @@ class Planner {
     }
   }
 
-  void add_tensor(const TensorInfo& tensor, std::vector<TensorDecl>& decls) {
+  void add_tensor(const TensorInfo& tensor) {
+    if (const auto it = coding_.find(tensor.name); it != coding_.end()) return add_coded(tensor, it->second);
     if (const auto it = quantized_.find(tensor.name); it != quantized_.end()) {
       const LinearSpec& linear = it->second.linear;
       const QuantArgs& args = it->second.args;
       const DType scales = args.scale_dtype.value_or(tensor.dtype);
       const bool bytes = stores_bytes({.weights = args, .activations = options_.scheme.activations});
-      job_.tensors.push_back({TensorJob::Kind::quantize, &tensor, linear.name, args, scales, bytes});
-      for (TensorDecl& decl : packed_decls(linear.name, linear.rows, linear.columns, args, scales, bytes))
-        decls.push_back(std::move(decl));
+      job_.tensors.push_back({.kind = TensorJob::Kind::quantize, .source = &tensor, .module = linear.name, .args = args, .dtype = scales,
+                              .bytes = bytes, .decls = packed_decls(linear.name, linear.rows, linear.columns, args, scales, bytes)});
       return;
     }
-    const bool convert = !options_.scheme.weights && is_plain_float(tensor.dtype) && tensor.dtype != options_.scheme.plain;
+    const bool convert = !coded_ && !options_.scheme.weights && is_plain_float(tensor.dtype) && tensor.dtype != options_.scheme.plain;
     const DType dtype = convert ? options_.scheme.plain : tensor.dtype;
-    job_.tensors.push_back({convert ? TensorJob::Kind::convert : TensorJob::Kind::copy, &tensor, "", {}, dtype});
-    decls.push_back({tensor.name, dtype, tensor.shape});
+    job_.tensors.push_back({.kind = convert ? TensorJob::Kind::convert : TensorJob::Kind::copy, .source = &tensor, .module = "", .args = {},
+                            .dtype = dtype, .decls = {{tensor.name, dtype, tensor.shape}}});
+  }
+
+  void add_coded(const TensorInfo& tensor, const CodedScheme& coded) {
+    // Scales in the weights' own type, but for F16, whose smallest number may be too large for them.
+    const DType scales = tensor.dtype == DType::f16 && coded.rate > 0 ? DType::f32 : tensor.dtype;
+    const std::string module = tensor.name.substr(0, tensor.name.size() - std::string_view(".weight").size());
+    std::vector<TensorDecl> decls = {{module + kCodedSuffix, DType::u8, {static_cast<int64_t>(tensor.data.size())}}};
+    if (!coded.lossless) decls.push_back({module + ".weight_scale", scales, {tensor.shape[0], 1}});
+    decls.push_back({tensor.name, tensor.dtype, tensor.shape});
+    job_.tensors.push_back({.kind = TensorJob::Kind::code, .source = &tensor, .module = module, .args = {}, .dtype = scales, .coded = coded,
+                            .decls = std::move(decls)});
+  }
+
+  void make_coded_config() {
+    job_.config["quantization_config"] = {{"quant_method", "codecllm"}, {"version", kCodecllmQuantVersion}, {"format", "coded"},
+                                          {"scheme", options_.scheme.name}, {"container", kContainerVersion}};
+    job_.notes.push_back("only codecllm loads entropy-coded weights");
   }
 
   void make_config() {
-    // Read again, in the file's own order of keys.
-    job_.config = checkpoint_.gguf() != nullptr ? OrderedJson(checkpoint_.config())
-                                                : OrderedJson::parse(read_file(checkpoint_.config_path()));
     if (!options_.scheme.weights) {
       const char* name = options_.scheme.plain == DType::f32   ? "float32"
                          : options_.scheme.plain == DType::f16 ? "float16"
@@ -130,7 +167,9 @@ class Planner {
   const Checkpoint& checkpoint_;
   const ModelSpec& spec_;
   const QuantizeOptions& options_;
-  std::map<std::string, Entry> quantized_;  // by tensor name
+  std::optional<CodedScheme> coded_;
+  std::map<std::string, Entry> quantized_;      // by tensor name
+  std::map<std::string, CodedScheme> coding_;   // by tensor name
   QuantizeJob job_;
 };
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "format/coded_scheme.h"
 #include "io/checkpoint.h"
 #include "io/quant_config.h"
 #include "io/safetensors_writer.h"
@@ -24,17 +25,18 @@ struct QuantizeOptions {
 
 // One tensor of the source and what becomes of it.
 struct TensorJob {
-  enum class Kind : uint8_t { copy, convert, quantize } kind;
+  enum class Kind : uint8_t { copy, convert, quantize, code } kind;
   const TensorInfo* source;
-  std::string module;  // quantize: the name without ".weight"
-  QuantArgs args;      // quantize: fitted to the row length
-  DType dtype;         // convert: the new type; quantize: the scales' type
-  bool bytes = false;  // quantize: codes as `weight`, a byte each; false: `weight_packed`
+  std::string module;                // quantize, code: the name without ".weight"
+  QuantArgs args;                    // quantize: fitted to the row length
+  DType dtype;                       // convert: the new type; quantize, code: the scales' type
+  bool bytes = false;                // quantize: codes as `weight`, a byte each; false: `weight_packed`
+  CodedScheme coded = {};            // code
+  std::vector<TensorDecl> decls = {};  // what is written; code: at most, in bytes and in the length of their declarations
 };
 
 struct QuantizeJob {
   std::vector<TensorJob> tensors;
-  ShardPlan shards;
   OrderedJson config;              // config.json of the output
   std::vector<std::string> notes;  // sentences for people: fallbacks, who will refuse the result
 };

@@ -10,18 +10,11 @@
 #include <cstring>
 #include <filesystem>
 
-#include "base/file.h"
+#include "io/safetensors.h"
 
 namespace codecllm {
 
 namespace fs = std::filesystem;
-
-void refuse_existing(const std::string& directory) {
-  if (directory.empty()) throw Error(ErrorCode::bad_call, "quantize", "the output's name is empty");
-  if (fs::exists(directory))
-    throw Error(ErrorCode::bad_call, "quantize", "the output exists already; remove it or choose another name",
-                {.file = directory});
-}
 
 PartialOutput::Lock::Lock(const std::string& directory)
     : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
@@ -34,41 +27,57 @@ PartialOutput::Lock::~Lock() { ::close(fd_); }
 
 void PartialOutput::Lock::sync() const { ::fsync(fd_); }
 
-PartialOutput::PartialOutput(std::string directory, const ShardPlan& shards, const std::string& fingerprint)
-    : directory_(std::move(directory)) {
+PartialOutput::PartialOutput(std::string directory, std::unique_ptr<WeightFiles> files, const std::string& fingerprint)
+    : directory_(std::move(directory)), files_(std::move(files)) {
   while (directory_.size() > 1 && directory_.back() == '/') directory_.pop_back();
   refuse_existing(directory_);
   partial_ = directory_ + ".partial";
-  journal_path_ = partial_ + "/.codecllm-journal";  // a name that no file of a model has
+  journal_path_ = partial_ + "/" + kJournalFile;
   std::error_code code;
   fs::create_directories(partial_, code);
   if (code) throw Error(ErrorCode::io, "write", code.message(), {.file = partial_});
   lock_.emplace(partial_);
-  if (!take_up(shards, fingerprint)) start_over(shards, fingerprint);
+  if (!take_up(fingerprint)) start_over(fingerprint);
 }
 
-bool PartialOutput::take_up(const ShardPlan& shards, const std::string& fingerprint) {
-  if (!file_exists(journal_path_)) return false;
+// A journal is the fingerprint, then {"done": source tensor, "wrote": [[name, dtype, shape, file], ...]} line by line.
+void PartialOutput::read_line(const std::string& line, std::vector<WrittenTensor>& written) {
+  const Json json = parse_json(line, journal_path_);
+  if (!json.is_object() || !json.contains("wrote")) throw Error(ErrorCode::bad_input, "write", "not a line of a journal", {.file = journal_path_});
+  for (const Json& entry : json["wrote"]) {
+    const auto dtype = entry.is_array() && entry.size() == 4 && entry[1].is_string() ? dtype_from_name(entry[1].get<std::string>()) : std::nullopt;
+    if (!dtype) throw Error(ErrorCode::bad_input, "write", "not a line of a journal", {.file = journal_path_});
+    written.push_back({{entry[0].get<std::string>(), *dtype, entry[2].get<std::vector<int64_t>>()}, entry[3].get<size_t>()});
+  }
+  done_.insert(json_need<std::string>(json, "done", journal_path_));
+}
+
+bool PartialOutput::take_up(const std::string& fingerprint) {
+  if (fingerprint.empty() || !file_exists(journal_path_)) return false;
   const std::string journal = read_file(journal_path_);
   // A line counts only with its end: the last one may have been cut off by the interruption.
-  size_t at = journal.find('\n');
+  const size_t at = journal.find('\n');
   if (at == std::string::npos || journal.substr(0, at) != fingerprint) return false;
-  for (const Shard& shard : shards.shards) {
-    const std::string path = partial_ + "/" + shard.file;
-    if (!file_exists(path) || fs::file_size(path) != shard.layout.file_bytes()) return false;
-  }
   size_t whole = at + 1;
-  for (size_t end; (end = journal.find('\n', whole)) != std::string::npos; whole = end + 1)
-    done_.insert(journal.substr(whole, end - whole));
-  for (const Shard& shard : shards.shards)
-    files_.push_back({OutputFile(partial_ + "/" + shard.file, OutputFile::Mode::modify), &shard.layout});
+  std::vector<WrittenTensor> written;
+  try {
+    for (size_t end; (end = journal.find('\n', whole)) != std::string::npos; whole = end + 1)
+      read_line(journal.substr(whole, end - whole), written);
+  } catch (const std::exception&) {
+    done_.clear();
+    return false;
+  }
+  if (!files_->take_up(partial_, written)) {
+    done_.clear();
+    return false;
+  }
   journal_ = OutputFile(journal_path_, OutputFile::Mode::modify);
   journal_.truncate(whole);
   journal_bytes_ = whole;
   return true;
 }
 
-void PartialOutput::start_over(const ShardPlan& shards, const std::string& fingerprint) {
+void PartialOutput::start_over(const std::string& fingerprint) {
   if (!file_exists(journal_path_) && !fs::is_empty(partial_))
     throw Error(ErrorCode::bad_call, "quantize", "this directory is not one that quantize left; remove it or choose another name",
                 {.file = partial_});
@@ -76,11 +85,7 @@ void PartialOutput::start_over(const ShardPlan& shards, const std::string& finge
   for (const auto& entry : fs::directory_iterator(partial_))
     if (entry.path() != journal_path_) fs::remove_all(entry.path());
   try {
-    for (const Shard& shard : shards.shards) {
-      files_.push_back({OutputFile(partial_ + "/" + shard.file, OutputFile::Mode::create), &shard.layout});
-      files_.back().file.reserve(shard.layout.file_bytes());  // before hours of work begin
-      files_.back().file.write_at(0, shard.layout.header().data(), shard.layout.header().size());
-    }
+    files_->create(partial_);
   } catch (...) {
     discard();
     throw;
@@ -94,16 +99,14 @@ void PartialOutput::log_line(const std::string& text) {
   journal_bytes_ += line.size();
 }
 
-void PartialOutput::write(std::string_view tensor, uint64_t offset, std::span<const std::byte> data) {
-  for (File& file : files_)
-    if (const PlacedTensor* placed = file.layout->find(tensor))
-      return file.file.write_at(placed->offset + offset, data.data(), data.size());
-  throw Error(ErrorCode::bad_call, "write", "no such tensor in the layout", {.tensor = std::string(tensor)});
+void PartialOutput::added(TensorDecl decl) {
+  const size_t shard = files_->added(decl);
+  added_.push_back({decl.name, dtype_name(decl.dtype), decl.shape, shard});
 }
 
 void PartialOutput::mark_done(const std::string& tensor) {
-  for (File& file : files_) file.file.sync();
-  log_line(tensor);
+  files_->sync();
+  log_line(dump_json({{"done", tensor}, {"wrote", std::exchange(added_, OrderedJson::array())}}));
   done_.insert(tensor);
 }
 
@@ -111,12 +114,7 @@ void PartialOutput::write_file(const std::string& base_name, std::string_view te
   write_file_atomically(partial_ + "/" + base_name, text);
 }
 
-void PartialOutput::copy_file(const std::string& from, const std::string& base_name) {
-  write_file(base_name, read_file(from));
-}
-
 void PartialOutput::commit() {
-  for (File& file : files_) file.file.sync();
   ::unlink(journal_path_.c_str());
   lock_->sync();
   if (::rename(partial_.c_str(), directory_.c_str()) != 0)

@@ -4,23 +4,20 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <filesystem>
-
 #include "base/clock.h"
 #include "base/file.h"
 #include "format/coded_scheme.h"
 #include "format/plain_float.h"
-#include "model/model_tokenizer.h"
+#include "io/coded_tensors.h"
 #include "model/weights.h"
 #include "quant/block_by_block.h"
 #include "quant/coded.h"
+#include "quant/companions.h"
 #include "quant/output.h"
 #include "quant/provenance.h"
 #include "quant/rtn.h"
 
 namespace codecllm {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -46,8 +43,20 @@ std::string fingerprint_of(const Checkpoint& checkpoint, const QuantizeJob& job,
     ::stat(file.c_str(), &info);
     json["files"][file] = {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
   }
-  for (const Shard& shard : job.shards.shards) json["shards"].push_back(shard.layout.header());
+  json["shard_bytes"] = options.shard_bytes;
+  for (const TensorJob& tensor : job.tensors)
+    for (const TensorDecl& decl : tensor.decls) json["tensors"].push_back({tensor.source->name, decl.name, dtype_name(decl.dtype), decl.shape});
   return dump_json(json);
+}
+
+std::unique_ptr<WeightFiles> files_for(const QuantizeJob& job, const QuantizeOptions& options) {
+  std::vector<TensorDecl> decls;
+  bool grows = false;
+  for (const TensorJob& tensor : job.tensors) {
+    decls.insert(decls.end(), tensor.decls.begin(), tensor.decls.end());
+    grows = grows || tensor.kind == TensorJob::Kind::code;
+  }
+  return grows ? growing_files(std::move(decls), options.shard_bytes) : planned_files(plan_shards(std::move(decls), options.shard_bytes));
 }
 
 class Worker : BlockSink {
@@ -79,6 +88,7 @@ class Worker : BlockSink {
           case TensorJob::Kind::copy: copy(tensor); break;
           case TensorJob::Kind::convert: convert(tensor); break;
           case TensorJob::Kind::quantize: quantize_tensor(tensor, {}); break;
+          case TensorJob::Kind::code: code(tensor); break;
         }
         output_.mark_done(tensor.source->name);
       } else {
@@ -88,12 +98,8 @@ class Worker : BlockSink {
   }
 
   void write_other_files() {
-    if (checkpoint_.gguf() != nullptr)
-      for (const auto& [name, text] : gguf_companions(*checkpoint_.gguf())) output_.write_file(name, text);
-    else
-      for (const std::string& name : other_files(checkpoint_.directory())) output_.copy_file(checkpoint_.directory() + "/" + name, name);
+    for_companions(checkpoint_, [&](const std::string& name, const std::string& text) { output_.write_file(name, text); });
     output_.write_file("config.json", dump_json(job_.config, 2) + "\n");
-    if (!job_.shards.index.empty()) output_.write_file("model.safetensors.index.json", job_.shards.index);
   }
 
  private:
@@ -112,6 +118,7 @@ class Worker : BlockSink {
       for (size_t i = 0; i < values.weights.size(); ++i)
         store_float(data.data(), static_cast<int64_t>(i), tensor.source->dtype, values.weights[i]);
       output_.write(tensor.source->name, 0, data);
+      output_.added(tensor.decls.front());
     }
     output_.mark_done(tensor.source->name);
   }
@@ -120,6 +127,10 @@ class Worker : BlockSink {
   void advance(const TensorInfo& source, std::span<const std::byte> part) {
     done_ += part.size();
     checkpoint_.release(source, part);
+    report();
+  }
+
+  void report() const {
     const double share = static_cast<double>(done_) / static_cast<double>(std::max<uint64_t>(1, checkpoint_.total_bytes()));
     if (progress_ && !progress_(0.7 * share, "quantizing"))
       throw Error(ErrorCode::interrupted, "quantize", "interrupted; the same command goes on from here");
@@ -137,9 +148,27 @@ class Worker : BlockSink {
   }
 
   void copy(const TensorJob& tensor) {
+    output_.begin(tensor.source->data.size());
     for_pieces(tensor, [&](size_t offset, std::span<const std::byte> part) {
       output_.write(tensor.source->name, offset, part);
     });
+    output_.added({tensor.source->name, tensor.source->dtype, tensor.source->shape});
+  }
+
+  void code(const TensorJob& tensor) {
+    const std::string name = tensor.module + kCodedSuffix, scale = tensor.module + ".weight_scale";
+    output_.begin(tensor.source->data.size());
+    const auto coded = code_matrix(context_, checkpoint_, tensor, options_.scale_rule, [&](uint64_t offset, std::span<const std::byte> part) {
+      output_.write(name, offset, part);
+      report();
+    });
+    if (!coded) return copy(tensor);
+    output_.added({name, DType::u8, {static_cast<int64_t>(coded->bytes)}});
+    if (!coded->scales.empty()) {
+      output_.write(scale, 0, coded->scales);
+      output_.added({scale, tensor.dtype, {tensor.source->shape[0], 1}});
+    }
+    advance(*tensor.source, tensor.source->data);
   }
 
   void convert(const TensorJob& tensor) {
@@ -152,6 +181,7 @@ class Worker : BlockSink {
         store_float(converted.data(), i, tensor.dtype, load_float(part.data(), i, tensor.source->dtype));
       output_.write(tensor.source->name, offset / from * to, converted);
     });
+    output_.added(tensor.decls.front());
   }
 
   void quantize_tensor(const TensorJob& tensor, const LayerValues& values) {
@@ -168,6 +198,7 @@ class Worker : BlockSink {
                        zero_offset += rows.zero_points.size();
                        advance(*tensor.source, rows.source);
                      });
+    for (const TensorDecl& decl : tensor.decls) output_.added(decl);
     if (tensor.bytes) return;
     const int64_t shape[2] = {tensor.source->shape[0], tensor.source->shape[1]};
     output_.write(tensor.module + ".weight_shape", 0, std::as_bytes(std::span(shape)));
@@ -197,36 +228,17 @@ void summarize(QuantizeResult& result, const QuantizeOptions& options) {
 
 }  // namespace
 
-std::vector<std::string> other_files(const std::string& directory) {
-  static constexpr const char* kWeights[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx"};
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    const std::string name = entry.path().filename();
-    const auto is_weight = [&](const char* ending) { return name.ends_with(ending); };
-    if (entry.is_regular_file() && name != "config.json" && name != kProvenanceFile && !name.ends_with(".index.json") &&
-        std::none_of(std::begin(kWeights), std::end(kWeights), is_weight) && entry.file_size() <= (64u << 20))
-      names.push_back(name);
-  }
-  return names;
-}
-
 QuantizeResult quantize_checkpoint(const Context& context, const std::string& model, const std::string& output_path,
                                    const QuantizeOptions& options, const Progress& progress) {
   Stopwatch clock;
   refuse_existing(output_path);
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
-  if (coded_scheme(options.scheme.name)) {
-    if (options.algorithm.name != "rtn" || options.algorithm.clip)
-      throw Error(ErrorCode::unsupported, "quantize", "coded schemes round to the nearest in this version; leave --algorithm and --clip out");
-    QuantizeResult coded = code_checkpoint(context, checkpoint, spec, output_path, options, progress);
-    summarize(coded, options);
-    coded.seconds = clock.seconds();
-    return coded;
-  }
+  if (coded_scheme(options.scheme.name) && (options.algorithm.name != "rtn" || options.algorithm.clip))
+    throw Error(ErrorCode::unsupported, "quantize", "coded schemes round to the nearest in this version; leave --algorithm and --clip out");
   const Algorithm& algorithm = find_algorithm(options.algorithm);
   const QuantizeJob job = plan_job(checkpoint, spec, options);
-  PartialOutput output(output_path, job.shards, fingerprint_of(checkpoint, job, options));
+  PartialOutput output(output_path, files_for(job, options), fingerprint_of(checkpoint, job, options));
   QuantizeResult result;
   result.resumed = output.resumed();
   if (result.resumed) log_line(context, output.partial_directory() + " is taken up again");
@@ -236,6 +248,7 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
     worker.write_other_files();  // first: should one be unreadable, no work is lost
     if (options.scheme.weights && (algorithm.calibrates() || options.algorithm.clip)) worker.write_blocks();
     worker.write_tensors();
+    output.finish_weights();
     const Checkpoint written(output.partial_directory());
     VerifyResult verified = verify(context, written, &checkpoint, [&](double done, std::string_view what) {
       return !progress || progress(0.7 + 0.3 * done, what);

@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 #include "gen/tiny_tokenizer.h"
+#include "quant/convert.h"
 #include "quant/support.h"
 
 namespace codecllm {
@@ -96,6 +97,15 @@ TEST(CalibrationSamples, AreSpreadOverTheTextAndDoNotOverlap) {
   EXPECT_EQ(take(512, 0).window, 64);  // the trained length, below 512
   test::error_of([&] { take(0, 16); }, ErrorCode::bad_call);
   test::error_of([&] { take(1, 100000); }, ErrorCode::bad_call);
+}
+
+TEST(CalibrationSamples, TakeTheTokenizerOfAGgufFile) {
+  const test::TempDirectory temp;
+  const std::string model = test::source_path("models/codecllm-stories"), gguf = temp / "m.gguf";
+  convert_checkpoint(test::two_threads(), model, gguf, {.format = "gguf"});
+  const ModelSpec spec = read_spec(Checkpoint(model));
+  const CalibrationOptions options = {.text = model + "/prompts.txt", .samples = 4, .tokens = 16};
+  EXPECT_EQ(calibration_samples(gguf, spec, options).samples, calibration_samples(model, spec, options).samples);
 }
 
 TEST(Calibrate, StopsWhenToldAndNamesWhatIsSick) {

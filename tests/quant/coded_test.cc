@@ -8,7 +8,9 @@
 #include "eval/inspect.h"
 #include "model/forward.h"
 #include "paths.h"
+#include "quant/convert.h"
 #include "quant/quantize.h"
+#include "quant/support.h"
 
 namespace codecllm {
 namespace {
@@ -23,8 +25,10 @@ class CodedCheckpoint : public ::testing::Test {
   }
   ~CodedCheckpoint() override { fs::remove_all(directory_); }
 
-  std::string make(const std::string& scheme) {
-    const std::string out = directory_ / scheme;
+  std::string make(const std::string& scheme) { return make(scheme, scheme); }
+
+  std::string make(const std::string& name, const std::string& scheme) {
+    const std::string out = directory_ / name;
     result_ = quantize_checkpoint(context_, model_, out, {.scheme = scheme_preset(scheme)});
     return out;
   }
@@ -88,13 +92,63 @@ TEST_F(CodedCheckpoint, DamageIsRefusedWhenLoadedAndNamedWhenVerified) {
   EXPECT_EQ(verified.bad.size(), 1u);
 }
 
-TEST_F(CodedCheckpoint, AnInterruptedCallLeavesNothing) {
-  const std::string out = directory_ / "stopped";
-  EXPECT_THROW(quantize_checkpoint(context_, model_, out, {.scheme = scheme_preset("lossless")},
-                                   [](double done, std::string_view) { return done < 0.2; }),
-               Error);
+// Several files, stopped at several places: the bytes of a call that never stopped.
+TEST_F(CodedCheckpoint, IsTakenUpAfterAnInterruption) {
+  const QuantizeOptions options = {.scheme = scheme_preset("lossless"), .shard_bytes = 3 << 20};
+  const std::string whole = directory_ / "whole", out = directory_ / "out";
+  quantize_checkpoint(context_, model_, whole, options);
+  std::string second;
+  for (const auto& [name, text] : test::files_of(whole))
+    if (name.starts_with("model-00002-of-")) second = name;
+  ASSERT_NE(second, "");
+  EXPECT_TRUE(fs::exists(whole + "/model.safetensors.index.json"));
+  EXPECT_EQ(logits(whole), logits(model_));
+  for (const double stop : {0.3, 0.6, 0.9}) {
+    const auto until = [&](double done, std::string_view) { return done < stop; };
+    test::error_of([&] { quantize_checkpoint(context_, model_, out, options, until); }, ErrorCode::interrupted);
+    EXPECT_FALSE(fs::exists(out));
+    EXPECT_TRUE(quantize_checkpoint(context_, model_, out, options).resumed);
+    EXPECT_EQ(test::difference(out, whole), "");
+    EXPECT_FALSE(fs::exists(out + ".partial"));
+    fs::remove_all(out);
+  }
+  // What was stopped while its files were given their names.
+  const auto until = [&](double done, std::string_view) { return done < 0.9; };
+  test::error_of([&] { quantize_checkpoint(context_, model_, out, options, until); }, ErrorCode::interrupted);
+  fs::rename(out + ".partial/" + second, out + ".partial/growing-1.safetensors");
+  EXPECT_TRUE(quantize_checkpoint(context_, model_, out, options).resumed);
+  EXPECT_EQ(test::difference(out, whole), "");
+}
+
+TEST_F(CodedCheckpoint, ADirectoryOfSomebodyElseIsLeftAlone) {
+  const fs::path partial = directory_ / "out.partial";
+  fs::create_directories(partial);
+  write_file_atomically(partial / "thesis.txt", "mine");
+  const std::string message = test::error_of([&] { make("out", "lossless"); }, ErrorCode::bad_call);
+  EXPECT_NE(message.find("remove it"), std::string::npos);
+  EXPECT_EQ(read_file(partial / "thesis.txt"), "mine");
+}
+
+TEST_F(CodedCheckpoint, GgufSourcesAreCoded) {
+  const std::string gguf = test::source_path("tests/io/data/gguf/llama.gguf"), out = directory_ / "gguf";
+  // Its quantized tensors are refused as those of every quantized source; a plain one is coded.
+  test::error_of([&] { quantize_checkpoint(context_, gguf, out, {.scheme = scheme_preset("lossless")}); }, ErrorCode::bad_call);
   EXPECT_FALSE(fs::exists(out));
-  EXPECT_FALSE(fs::exists(out + ".partial"));
+  const std::string plain = directory_ / "plain.gguf";
+  convert_checkpoint(context_, model_, plain, {.format = "gguf"});
+  const QuantizeResult result = quantize_checkpoint(context_, plain, out, {.scheme = scheme_preset("lossless")});
+  EXPECT_TRUE(result.bad.empty());
+  EXPECT_EQ(logits(out), logits(plain));
+  EXPECT_TRUE(fs::exists(out + "/tokenizer.json"));
+}
+
+TEST_F(CodedCheckpoint, WhatIsNoLongerThereIsSaid) {
+  const fs::path broken = directory_ / "broken";
+  test::edited_model("llama-bf16", broken, [](test::Tensors& tensors) { tensors.erase("model.layers.1.mlp.up_proj.weight"); });
+  const std::string message = test::error_of(
+      [&] { quantize_checkpoint(context_, broken, directory_ / "out", {.scheme = scheme_preset("lossless")}); }, ErrorCode::bad_input);
+  EXPECT_NE(message.find("model.layers.1.mlp.up_proj.weight"), std::string::npos);
+  EXPECT_FALSE(fs::exists(directory_ / "out.partial"));
 }
 
 }  // namespace

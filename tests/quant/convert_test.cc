@@ -186,5 +186,41 @@ TEST(Convert, WhatIsWrittenLoads) {
   for (const std::string& path : {dir / "m.gguf", dir / "gptq"}) EXPECT_GT(load_model(two_threads(), path).weights.bytes(), 0u);
 }
 
+// What stands beside the weights goes along, but for what tells about the source's own weights.
+TEST(Convert, TakesTheSameCompanionsAsQuantize) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir);
+  for (const char* name : {"LICENSE", "merges.txt", "chat_template.jinja", "quantize_config.json", "quant_config.json", "pytorch_model.bin",
+                           "codecllm_quantization.json", ".codecllm-journal"})
+    dir.write(std::string("model/") + name, R"({"version": 1, "algorithm": "rtn"})");
+  converted(model, dir / "bf16", "bf16");
+  quantized(dir, model, "int8");
+  for (const char* out : {"bf16", "int8"}) {
+    std::vector<std::string> names;
+    for (const auto& [name, text] : test::files_of(dir / out)) names.push_back(name);
+    EXPECT_THAT(names, testing::ElementsAre("LICENSE", "chat_template.jinja", "config.json", "merges.txt", "model.safetensors", "tokenizer.json",
+                                            "tokenizer_config.json"))
+        << out;
+  }
+}
+
+// A conversion that was killed is begun anew, whatever it left.
+TEST(Convert, NeverGoesOnFromWhatIsThere) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir);
+  converted(model, dir / "whole", "bf16");
+  std::filesystem::copy(dir / "whole", dir / "out.partial");
+  std::string weights = read_file(dir / "whole/model.safetensors");
+  std::fill(weights.begin(), weights.begin() + 200, 'x');  // as long as it should be
+  for (const char* journal : {"", "\n", "\n{\"done\":\"model.norm.weight\",\"wrote\":[]}\n"}) {
+    std::filesystem::create_directories(dir / "out.partial");
+    dir.write("out.partial/model.safetensors", weights);
+    dir.write("out.partial/.codecllm-journal", journal);
+    converted(model, dir / "out", "bf16");
+    EXPECT_EQ(test::difference(dir / "out", dir / "whole"), "");
+    std::filesystem::remove_all(dir / "out");
+  }
+}
+
 }  // namespace
 }  // namespace codecllm

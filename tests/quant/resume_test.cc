@@ -116,7 +116,7 @@ TEST_F(Resume, ACutLineOfTheJournalDoesNotCount) {
   }
   // A line without its end says nothing, even where what stands there is a tensor's name.
   calls_of("out", "int8", 2);
-  std::ofstream(journal, std::ios::app) << "model.layers.1.mlp.up_proj.weight";
+  std::ofstream(journal, std::ios::app) << R"({"done":"model.layers.1.mlp.up_proj.weight","wrote":[]})";
   expect_finishes("out", "whole", "int8", true);
 }
 
@@ -129,6 +129,8 @@ TEST_F(Resume, ADamagedPartialOutputStartsOver) {
   };
   damaged([](const std::string& d) { std::ofstream(d + "/.codecllm-journal") << ""; });
   damaged([](const std::string& d) { std::ofstream(d + "/.codecllm-journal") << "something else\n"; });
+  for (const char* line : {"{}", "[", "{\"done\":1,\"wrote\":[]}", "{\"done\":\"x\",\"wrote\":[[1,\"BF16\",[1],0]]}", "{\"done\":\"x\",\"wrote\":[[]]}"})
+    damaged([&](const std::string& d) { std::ofstream(d + "/.codecllm-journal", std::ios::app) << line << "\n"; });
   damaged([](const std::string& d) {
     for (const auto& entry : std::filesystem::directory_iterator(d))
       if (entry.path().extension() == ".safetensors")

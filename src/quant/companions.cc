@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/companions.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/file.h"
+#include "model/model_tokenizer.h"
+#include "quant/output.h"
+#include "quant/provenance.h"
+
+namespace codecllm {
+
+namespace fs = std::filesystem;
+
+static bool is_companion(const fs::directory_entry& entry) {
+  static constexpr const char* kEndings[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json"};
+  static constexpr const char* kNames[] = {"config.json", "quantize_config.json", "quant_config.json", kProvenanceFile, kJournalFile};
+  const std::string name = entry.path().filename();
+  return entry.is_regular_file() && entry.file_size() <= (64u << 20) &&
+         std::none_of(std::begin(kEndings), std::end(kEndings), [&](const char* ending) { return name.ends_with(ending); }) &&
+         std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames);
+}
+
+void for_companions(const Checkpoint& checkpoint, const std::function<void(const std::string& name, const std::string& text)>& put) {
+  if (checkpoint.gguf() != nullptr) {
+    for (const auto& [name, text] : gguf_companions(*checkpoint.gguf())) put(name, text);
+    return;
+  }
+  for (const auto& entry : fs::directory_iterator(checkpoint.directory()))
+    if (is_companion(entry)) put(entry.path().filename(), read_file(entry.path()));
+}
+
+OrderedJson config_of_output(const Checkpoint& checkpoint) {
+  return checkpoint.gguf() != nullptr ? OrderedJson(checkpoint.config()) : OrderedJson::parse(read_file(checkpoint.config_path()));
+}
+
+}  // namespace codecllm

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "quant/weight_files.h"
+
+#include <deque>
+#include <filesystem>
+#include <optional>
+
+#include "io/growing_file.h"
+#include "io/safetensors.h"
+
+namespace codecllm {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+void write_index(const std::string& directory, const std::string& text) {
+  if (!text.empty()) write_file_atomically(directory + "/model.safetensors.index.json", text);
+}
+
+class PlannedFiles : public WeightFiles {
+ public:
+  explicit PlannedFiles(ShardPlan plan) : plan_(std::move(plan)) {}
+
+  void create(const std::string& directory) override {
+    for (const Shard& shard : plan_.shards) {
+      OutputFile& file = files_.emplace_back(directory + "/" + shard.file, OutputFile::Mode::create);
+      file.reserve(shard.layout.file_bytes());  // before hours of work begin
+      file.write_at(0, shard.layout.header().data(), shard.layout.header().size());
+    }
+    write_index(directory, plan_.index);  // algorithms read what is done while the rest is being made
+  }
+
+  bool take_up(const std::string& directory, const std::vector<WrittenTensor>&) override {
+    for (const Shard& shard : plan_.shards) {
+      const std::string path = directory + "/" + shard.file;
+      if (!file_exists(path) || fs::file_size(path) != shard.layout.file_bytes()) return false;
+    }
+    for (const Shard& shard : plan_.shards) files_.emplace_back(directory + "/" + shard.file, OutputFile::Mode::modify);
+    write_index(directory, plan_.index);
+    return true;
+  }
+
+  void write(std::string_view tensor, uint64_t offset, std::span<const std::byte> data) override {
+    const size_t shard = shard_of(tensor);
+    files_[shard].write_at(plan_.shards[shard].layout.need(tensor).offset + offset, data.data(), data.size());
+  }
+
+  size_t added(const TensorDecl& decl) override { return shard_of(decl.name); }
+
+  void sync() override {
+    for (OutputFile& file : files_) file.sync();
+  }
+
+  void finish() override { sync(); }
+
+ private:
+  size_t shard_of(std::string_view tensor) const {
+    for (size_t i = 0; i < plan_.shards.size(); ++i)
+      if (plan_.shards[i].layout.find(tensor) != nullptr) return i;
+    throw Error(ErrorCode::bad_call, "write", "no such tensor in the layout", {.tensor = std::string(tensor)});
+  }
+
+  const ShardPlan plan_;
+  std::deque<OutputFile> files_;
+};
+
+class GrowingFiles : public WeightFiles {
+ public:
+  GrowingFiles(std::vector<TensorDecl> atmost, uint64_t shard_bytes) : atmost_(std::move(atmost)), shard_bytes_(shard_bytes) {}
+
+  void create(const std::string& directory) override { directory_ = directory; }
+
+  bool take_up(const std::string& directory, const std::vector<WrittenTensor>& written) override {
+    directory_ = directory;
+    for (const WrittenTensor& tensor : written) {
+      if (tensor.shard == files_.size()) {
+        const std::optional<std::string> path = left_file(tensor.shard, written.back().shard + 1);
+        if (!path) return false;
+        open(*path, OutputFile::Mode::modify);
+      } else if (tensor.shard + 1 != files_.size()) {
+        return false;
+      }
+      added(tensor.decl);
+    }
+    for (const File& file : files_)
+      if (fs::file_size(file.path) < file.growing.bytes()) return false;
+    return true;
+  }
+
+  void begin(uint64_t bytes) override {
+    if (files_.empty() || (files_.back().growing.data_bytes() > 0 && files_.back().growing.data_bytes() + bytes > shard_bytes_))
+      open(directory_ + "/" + growing_name(files_.size()), OutputFile::Mode::create);
+  }
+
+  void write(std::string_view, uint64_t offset, std::span<const std::byte> data) override {
+    files_.back().growing.write(offset, data.data(), data.size());
+  }
+
+  size_t added(const TensorDecl& decl) override {
+    files_.back().growing.added(decl.name, decl.dtype, decl.shape, tensor_bytes(decl.dtype, decl.shape, ErrorCode::bad_call, {.tensor = decl.name}));
+    return files_.size() - 1;
+  }
+
+  void sync() override {
+    if (!files_.empty()) files_.back().output.sync();
+  }
+
+  void finish() override {
+    std::vector<std::vector<PlacedTensor>> shards;
+    for (size_t i = 0; i < files_.size(); ++i) {
+      files_[i].growing.finish();
+      files_[i].output.sync();
+      const std::string path = directory_ + "/" + shard_name(i, files_.size());
+      fs::rename(files_[i].path, path);
+      files_[i].path = path;
+      shards.push_back(files_[i].growing.tensors());
+    }
+    if (shards.size() > 1) write_index(directory_, shard_index(shards));
+  }
+
+ private:
+  struct File {
+    File(std::string p, OutputFile::Mode mode, const std::vector<TensorDecl>& atmost)
+        : path(std::move(p)), output(path, mode), growing(output, atmost) {}
+    std::string path;
+    OutputFile output;
+    GrowingFile growing;
+  };
+
+  // How many files there will be is not known yet.
+  static std::string growing_name(size_t shard) { return "growing-" + std::to_string(shard) + ".safetensors"; }
+
+  // Where a file stands of a call that may have been stopped while it gave them their names.
+  std::optional<std::string> left_file(size_t shard, size_t count) const {
+    for (const std::string& name : {growing_name(shard), shard_name(shard, count)})
+      if (file_exists(directory_ + "/" + name)) return directory_ + "/" + name;
+    return std::nullopt;
+  }
+
+  void open(std::string path, OutputFile::Mode mode) { files_.emplace_back(std::move(path), mode, atmost_); }
+
+  const std::vector<TensorDecl> atmost_;
+  const uint64_t shard_bytes_;
+  std::string directory_;
+  std::deque<File> files_;  // a GrowingFile refers to its OutputFile
+};
+
+}  // namespace
+
+std::unique_ptr<WeightFiles> planned_files(ShardPlan plan) { return std::make_unique<PlannedFiles>(std::move(plan)); }
+
+std::unique_ptr<WeightFiles> growing_files(std::vector<TensorDecl> atmost, uint64_t shard_bytes) {
+  return std::make_unique<GrowingFiles>(std::move(atmost), shard_bytes);
+}
+
+}  // namespace codecllm
