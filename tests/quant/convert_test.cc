@@ -190,6 +190,7 @@ TEST(Convert, WhatIsWrittenLoads) {
 TEST(Convert, TakesTheSameCompanionsAsQuantize) {
   const TempDirectory dir;
   const std::string model = model_with_tokenizer(dir);
+  std::filesystem::remove(model + "/config_old.json");
   for (const char* name : {"LICENSE", "merges.txt", "chat_template.jinja", "quantize_config.json", "quant_config.json", "pytorch_model.bin",
                            "codecllm_quantization.json", ".codecllm-journal"})
     dir.write(std::string("model/") + name, R"({"version": 1, "algorithm": "rtn"})");
