@@ -14,6 +14,7 @@ struct QuantizeArguments {
   Selection selection;
   bool force = false;
   AlgorithmOptions algorithm;
+  RateTarget target;
 };
 
 OrderedJson to_json(const QuantizeResult& r, const QuantizeArguments& a) {
@@ -24,6 +25,10 @@ OrderedJson to_json(const QuantizeResult& r, const QuantizeArguments& a) {
   for (const LayerReport& layer : r.layers)
     out["layers"].push_back({{"name", layer.name}, {"scheme", layer.scheme}, {"sqnr_db", layer.sqnr_db},
                              {"max_abs_error", layer.max_abs_error}});
+  if (!r.plan.empty()) out["plan"] = OrderedJson::array();
+  for (const PlannedRate& layer : r.plan)
+    out["plan"].push_back({{"name", layer.name}, {"weights", layer.weights}, {"energy", layer.energy},
+                           {"sensitivity", layer.sensitivity}, {"bits", layer.bits}});
   out["notes"] = r.notes;
   out["bad"] = r.bad;
   out["verdict"] = r.bad.empty() ? "good" : "bad";
@@ -31,6 +36,9 @@ OrderedJson to_json(const QuantizeResult& r, const QuantizeArguments& a) {
 }
 
 void print(const QuantizeResult& r, const QuantizeArguments& a) {
+  if (!r.plan.empty()) fmt::print("{:<44} {:>12} {:>12} {:>12} {:>6}\n", "planned", "weights", "energy", "sensitivity", "bits");
+  for (const PlannedRate& layer : r.plan)
+    fmt::print("{:<44} {:>12} {:>12.3g} {:>12.3g} {:>6.2f}\n", layer.name, layer.weights, layer.energy, layer.sensitivity, layer.bits);
   fmt::print("{:<44} {:<16} {:>8} {:>12}\n", "layer", "scheme", "SQNR dB", "max error");
   for (const LayerReport& layer : r.layers)
     fmt::print("{:<44} {:<16} {:>8.2f} {:>12.3g}\n", layer.name, layer.scheme, layer.sqnr_db, layer.max_abs_error);
@@ -47,7 +55,10 @@ void add_quantize(CLI::App& app, Globals& globals) {
   auto a = std::make_shared<QuantizeArguments>();
   CLI::App& command = add_command(app, globals, "quantize", "Writes a smaller checkpoint, and proves that it is a good one", [&globals, a] {
     const auto context = globals.context();
-    QuantizeOptions options = {.scheme = scheme_preset(a->scheme), .selection = a->selection};
+    if (a->scheme.empty() && !a->target) throw Error(ErrorCode::bad_call, "quantize", "give --scheme, or --target-bits or --target-size");
+    // The rates of the layers come from the target; the name says what was asked for.
+    if (a->scheme.empty()) a->scheme = a->target.bits ? fmt::format("coded-{:g}", *a->target.bits) : "coded-4";
+    QuantizeOptions options = {.scheme = scheme_preset(a->scheme), .target = a->target, .selection = a->selection};
     options.scale_rule = a->rule == "compressed-tensors" ? ScaleRule::full : ScaleRule::restricted;
     options.force = a->force;
     options.algorithm = a->algorithm;
@@ -63,10 +74,12 @@ void add_quantize(CLI::App& app, Globals& globals) {
   });
   std::string presets;
   for (const QuantScheme& preset : scheme_presets()) presets += (presets.empty() ? "" : ", ") + preset.name;
-  presets += ", lossless, int8-coded, coded-B (for example coded-4.5)";
+  presets += ", lossless, int8-coded, fp8-coded, coded-B (for example coded-4.5)";
   command.add_option("model", a->model, "Model directory")->required();
   command.add_option("-o,--output", a->output, "Directory to write; must not exist")->required();
-  command.add_option("--scheme", a->scheme, presets)->required();
+  command.add_option("--scheme", a->scheme, presets);
+  command.add_option("--target-bits", a->target.bits, "Choose the bits of every coded layer so that they are so many a weight together")->check(CLI::Range(2.0, 8.0));
+  command.add_option("--target-size", a->target.bytes, "The same for the bytes of all weight files");
   command.add_option("--ignore", a->selection.ignore, "Layers to leave in 16 bits: a glob, or re:REGEX; repeatable")
       ->expected(1)->take_all();
   command.add_option("--only", a->selection.only, "Layers to quantize (default: all linear layers but lm_head); repeatable")

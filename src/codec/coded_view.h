@@ -3,10 +3,11 @@
 // specification; the words used here are its words.
 //
 // A tensor is coded in panels that decode alone, a panel in blocks of 64 elements. Every element is split into raw bits,
-// which are nearly uniform, and a class, which is small for the frequent elements. The class is written in digits: two
-// bits for every element (0, 1, 2 or "more"), `second_bits` for those with more, `third_bits` for those whose second
-// digit is all ones. Digits are stored as planes, one bit per element that has the digit, so that one pdep brings a plane
-// back to its lanes. What no digit can say is an exception, written out in full and patched into the decoded panel.
+// which are nearly uniform, and a class, which is small for the frequent elements. The class is written in digits:
+// `first_bits` for every element (all ones means "more"), `second_bits` for those with more, `third_bits` for those whose
+// second digit is all ones, `fourth_bits` likewise. Digits are stored as planes, one bit per element that has the digit, so
+// that one pdep brings a plane back to its lanes. What no digit can say is an exception, written out in full and patched
+// into the decoded panel.
 #pragma once
 
 #include <stdint.h>
@@ -27,34 +28,44 @@ constexpr int kClasses = 16;             // classes of floating-point kinds: one
 //   bf16     raw: sign and 7 bits of mantissa; class: rank of the exponent
 //   f16      raw: sign and 10 bits of mantissa; class: rank of the exponent
 //   f32      raw: sign and 23 bits of mantissa; class: rank of the exponent
-enum class CodeKind : uint8_t { integer, odd, bf16, f16, f32 };
+//   e4m3     raw: sign and 3 bits of mantissa; class: rank of the exponent
+//   sparse   u8 = code + 128: class: |code|; no raw bits, the sign is a plane of the elements that are not zero
+enum class CodeKind : uint8_t { integer, odd, bf16, f16, f32, e4m3, sparse };
+constexpr CodeKind kLastKind = CodeKind::sparse;
 
 struct CodeShape {
   CodeKind kind;
   uint8_t low_bits;     // integer kinds: 0 to 5
-  uint8_t second_bits;  // 2 or 3
-  uint8_t third_bits;   // 0 (none), 2, 3 or 4
+  uint8_t second_bits;  // these three as levels.def has them
+  uint8_t third_bits;   // 0: none
   uint8_t table[kClasses];  // floating point: class -> exponent
+  uint8_t first_bits = 2;   // 1 only where low_bits is 0
+  uint8_t fourth_bits = 0;  // 0: none
 };
 
-CODECLLM_CODEC_INLINE constexpr bool codes_integers(CodeKind kind) { return kind == CodeKind::integer || kind == CodeKind::odd; }
+CODECLLM_CODEC_INLINE constexpr bool codes_integers(CodeKind kind) {
+  return kind == CodeKind::integer || kind == CodeKind::odd || kind == CodeKind::sparse;
+}
+// Codes of a matrix that has a scale for every row.
+CODECLLM_CODEC_INLINE constexpr bool has_scales(CodeKind kind) { return codes_integers(kind) || kind == CodeKind::e4m3; }
 CODECLLM_CODEC_INLINE constexpr int element_bytes(CodeKind kind) {
-  return codes_integers(kind) ? 1 : kind == CodeKind::f32 ? 4 : 2;
+  return codes_integers(kind) || kind == CodeKind::e4m3 ? 1 : kind == CodeKind::f32 ? 4 : 2;
 }
 // Floating point: bits of the mantissa; raw bits are one more, for the sign.
 CODECLLM_CODEC_INLINE constexpr int mantissa_bits(CodeKind kind) {
-  return kind == CodeKind::bf16 ? 7 : kind == CodeKind::f16 ? 10 : 23;
+  return kind == CodeKind::bf16 ? 7 : kind == CodeKind::f16 ? 10 : kind == CodeKind::f32 ? 23 : 3;
 }
 // Bits that every element has: raw bits and first digit.
-CODECLLM_CODEC_INLINE constexpr int fixed_bits(CodeKind kind, int low_bits) {
-  return 3 + (codes_integers(kind) ? low_bits : mantissa_bits(kind));
+CODECLLM_CODEC_INLINE constexpr int fixed_bits(const CodeShape& shape) {
+  if (shape.kind == CodeKind::sparse) return shape.first_bits;
+  return shape.first_bits + 1 + (codes_integers(shape.kind) ? shape.low_bits : mantissa_bits(shape.kind));
 }
 
 // Where the panels' parts end; panel p begins where panel p - 1 ends, the first at 0.
 struct PanelRecord {
   uint64_t end;           // bytes from the start of the panels
   uint32_t second_bytes;  // of the second digits' stream
-  uint32_t third_bytes;
+  uint32_t third_bytes;   // of the third digits' stream and, from its end downwards, the fourth digits' or the signs'
 };
 
 struct CodedView {
@@ -64,7 +75,7 @@ struct CodedView {
   const PanelRecord* records;   // [panels]
   const uint8_t* data;          // the panels, then kCodedSlack bytes
 
-  CODECLLM_CODEC_INLINE int64_t block_bytes() const { return fixed_bits(shape.kind, shape.low_bits) * 8; }
+  CODECLLM_CODEC_INLINE int64_t block_bytes() const { return fixed_bits(shape) * 8; }
   CODECLLM_CODEC_INLINE int64_t panel_bytes() const { return blocks * kCodedBlock * element_bytes(shape.kind); }  // decoded
 };
 

@@ -15,9 +15,12 @@ constexpr uint8_t kMagic[4] = {'C', 'L', 'L', 'M'};
 constexpr uint64_t kMostBlocks = 65536;  // an exception says its block in 16 bits
 
 bool known_shape(const CodeShape& shape) {
-  if (shape.kind > CodeKind::f32 || shape.low_bits > (codes_integers(shape.kind) ? 5 : 0)) return false;
-#define LEVELS(second, third) \
-  if (shape.second_bits == second && shape.third_bits == third) return true;
+  if (shape.kind > kLastKind || shape.low_bits > (codes_integers(shape.kind) ? 5 : 0)) return false;
+  const bool sparse = shape.kind == CodeKind::sparse, narrow = sparse || (codes_integers(shape.kind) && shape.low_bits == 0);
+  if (shape.first_bits != 2 && !(shape.first_bits == 1 && narrow)) return false;
+  if (sparse && (shape.first_bits != 1 || shape.low_bits != 0 || shape.fourth_bits != 0)) return false;
+#define LEVELS(second, third, fourth) \
+  if (shape.second_bits == second && shape.third_bits == third && shape.fourth_bits == fourth) return true;
 #include "codec/levels.def"
 #undef LEVELS
   return false;
@@ -42,12 +45,21 @@ const char* damage(const CodedView& view, int64_t panel, uint64_t begin) {
 
 }  // namespace
 
+CodeShape shape_of(const uint8_t* header) {
+  CodeShape shape = {static_cast<CodeKind>(header[5]), static_cast<uint8_t>(header[6] & 15), static_cast<uint8_t>(header[7] & 3),
+                     static_cast<uint8_t>(header[7] >> 4), {}};
+  shape.first_bits = header[6] >> 4 <= 1 ? static_cast<uint8_t>(2 - (header[6] >> 4)) : uint8_t{0};
+  shape.fourth_bits = header[7] >> 2 & 3;
+  std::memcpy(shape.table, header + 48, kClasses);
+  return shape;
+}
+
 std::array<uint8_t, kHeaderBytes> header_bytes(const CodedHeader& header) {
   std::array<uint8_t, kHeaderBytes> out = {};
   const CodeShape& shape = header.shape;
   std::memcpy(out.data(), kMagic, 4);
-  const uint8_t small[4] = {kContainerVersion, static_cast<uint8_t>(shape.kind), shape.low_bits,
-                            static_cast<uint8_t>(shape.second_bits | shape.third_bits << 4)};
+  const uint8_t small[4] = {kContainerVersion, static_cast<uint8_t>(shape.kind), static_cast<uint8_t>(shape.low_bits | (2 - shape.first_bits) << 4),
+                            static_cast<uint8_t>(shape.second_bits | shape.fourth_bits << 2 | shape.third_bits << 4)};
   std::memcpy(out.data() + 4, small, 4);
   const uint64_t numbers[5] = {header.panels << 32 | header.blocks, header.rows, header.columns, header.decoded_checksum,
                                header.coded_checksum};
@@ -98,8 +110,7 @@ CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, 
     fail(ErrorCode::unsupported, "coded by version " + std::to_string(bytes[4]) + " of the container; update codecllm");
   CodedTensor out;
   CodedHeader& header = out.header;
-  header.shape = {static_cast<CodeKind>(bytes[5]), bytes[6], static_cast<uint8_t>(bytes[7] & 15), static_cast<uint8_t>(bytes[7] >> 4), {}};
-  std::memcpy(header.shape.table, bytes.data() + 48, kClasses);
+  header.shape = shape_of(bytes.data());
   header.blocks = number(8) & 0xFFFFFFFF;
   header.panels = number(8) >> 32;
   header.rows = number(16);

@@ -27,6 +27,8 @@ struct CodedHeader {
 inline uint64_t prefix_bytes(const CodedHeader& header) { return kHeaderBytes + header.panels * sizeof(PanelRecord); }
 
 std::array<uint8_t, kHeaderBytes> header_bytes(const CodedHeader& header);
+// The shape that header bytes say; it may be none that decoders know.
+CodeShape shape_of(const uint8_t* header);
 
 // The checksum of all coded bytes: of the panels in order, then of the records, then of the header's own fields.
 // panels_checksum: checksum() of each panel's bytes, one after another, from 0.

@@ -18,6 +18,7 @@ uint64_t read_word(const uint8_t* stream, int64_t position) {
 // Adds a digit of `bits` planes, times its unit, to the lanes of `mask`; returns the lanes where it is all ones.
 uint64_t add_digit(const uint8_t* stream, int64_t position, uint64_t mask, int bits, uint32_t* cls) {
   const int count = std::popcount(mask);
+  if (mask == 0 || bits == 0) return 0;
   const uint64_t word = read_word(stream, position);
   uint64_t full = 0;
   int index = 0;
@@ -38,12 +39,14 @@ uint64_t add_digit(const uint8_t* stream, int64_t position, uint64_t mask, int b
 void decode_panel_portable(const CodedView& view, int64_t panel, uint8_t* out) {
   const CodeShape& shape = view.shape;
   const PanelStreams s = streams_of(view, panel);
-  const int bytes = element_bytes(shape.kind), bits = fixed_bits(shape.kind, shape.low_bits);
-  int64_t second_at = 0, third_at = 0;
+  const int bytes = element_bytes(shape.kind), bits = fixed_bits(shape);
+  const bool sparse = shape.kind == CodeKind::sparse;
+  int64_t second_at = 0, third_at = 0, fourth_at = s.third_bits;  // the last runs downwards
   for (int64_t block = 0; block < view.blocks; ++block) {
     if (block % kClampBlocks == 0) {
       if (second_at > s.second_bits) second_at = s.second_bits;
       if (third_at > s.third_bits) third_at = s.third_bits;
+      if (fourth_at < 0) fourth_at = 0;
     }
     const uint8_t* fixed = s.fixed + block * view.block_bytes();
     uint32_t packed[kCodedBlock] = {}, raw[kCodedBlock], cls[kCodedBlock];
@@ -57,13 +60,17 @@ void decode_panel_portable(const CodedView& view, int64_t panel, uint8_t* out) {
     uint64_t more = 0;
     for (int lane = 0; lane < kCodedBlock; ++lane) {
       unpack_fixed(shape, packed[lane], raw[lane], cls[lane]);
-      if (cls[lane] == 3) more |= uint64_t{1} << lane;
+      if (cls[lane] == (1u << shape.first_bits) - 1) more |= uint64_t{1} << lane;
     }
     const uint64_t deep = add_digit(s.second, second_at, more, shape.second_bits, cls);
     second_at += std::popcount(more) * shape.second_bits;
-    if (shape.third_bits != 0) {
-      add_digit(s.third, third_at, deep, shape.third_bits, cls);
-      third_at += std::popcount(deep) * shape.third_bits;
+    const uint64_t deeper = add_digit(s.third, third_at, deep, shape.third_bits, cls);
+    third_at += std::popcount(deep) * shape.third_bits;
+    fourth_at -= sparse ? std::popcount(more) : std::popcount(deeper) * shape.fourth_bits;
+    if (sparse) {
+      add_digit(s.third, fourth_at, more, 1, raw);
+    } else {
+      add_digit(s.third, fourth_at, deeper, shape.fourth_bits, cls);
     }
     uint8_t* to = out + block * kCodedBlock * bytes;
     for (int lane = 0; lane < kCodedBlock; ++lane) {

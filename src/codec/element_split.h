@@ -29,6 +29,7 @@ inline SplitElement split_element(const CodeShape& shape, uint32_t x) {
   if (codes_integers(shape.kind)) {
     const int code = static_cast<int>(x) - 128;
     const uint32_t sign = code < 0 ? 1 : 0;
+    if (shape.kind == CodeKind::sparse) return {sign, static_cast<uint8_t>(code < 0 ? -code : code)};
     int magnitude = code < 0 ? -1 - code : code;
     if (shape.kind == CodeKind::odd) magnitude >>= 1;  // |code| = 2 m + 1: code is 2 m + 1, -1 - code is 2 m
     const auto m = static_cast<uint32_t>(magnitude);
@@ -42,6 +43,7 @@ inline SplitElement split_element(const CodeShape& shape, uint32_t x) {
 // cls: the class, for floating point below kClasses.
 inline uint32_t join_element(const CodeShape& shape, uint32_t raw, uint32_t cls) {
   if (codes_integers(shape.kind)) {
+    if (shape.kind == CodeKind::sparse) return (raw != 0 ? 128 - cls : 128 + cls) & 255;
     uint32_t m = (raw & ((1u << shape.low_bits) - 1)) | cls << shape.low_bits;
     const uint32_t sign = raw >> shape.low_bits;
     if (shape.kind == CodeKind::integer) return (m ^ (sign != 0 ? 0x7F : 0x80)) & 255;
@@ -55,8 +57,9 @@ inline uint32_t join_element(const CodeShape& shape, uint32_t raw, uint32_t cls)
 // The fixed bits of an element as one number: its fields are cut from the low end, eights first, then four, two, one.
 inline uint32_t pack_fixed(const CodeShape& shape, uint32_t raw, uint32_t digit) {
   if (!codes_integers(shape.kind)) return raw | digit << (mantissa_bits(shape.kind) + 1);
+  if (shape.kind == CodeKind::sparse) return digit;
   const uint32_t low = raw & ((1u << shape.low_bits) - 1), sign = raw >> shape.low_bits;
-  return low | digit << shape.low_bits | sign << (shape.low_bits + 2);
+  return low | digit << shape.low_bits | sign << (shape.low_bits + shape.first_bits);
 }
 
 inline void unpack_fixed(const CodeShape& shape, uint32_t fixed, uint32_t& raw, uint32_t& digit) {
@@ -67,8 +70,8 @@ inline void unpack_fixed(const CodeShape& shape, uint32_t fixed, uint32_t& raw, 
     return;
   }
   const uint32_t low = fixed & ((1u << shape.low_bits) - 1);
-  digit = fixed >> shape.low_bits & 3;
-  raw = low | (fixed >> (shape.low_bits + 2) & 1) << shape.low_bits;
+  digit = fixed >> shape.low_bits & ((1u << shape.first_bits) - 1);
+  raw = low | (fixed >> (shape.low_bits + shape.first_bits) & 1) << shape.low_bits;
 }
 
 // Fields of the fixed bits of one block: body(first bit, bits, byte offset within the block's fixed part).

@@ -84,14 +84,13 @@ bool decodes_right(ThreadPool& pool, const CodedTensor& tensor, PanelDecoder dec
 }
 
 double coded_entropy(ThreadPool& pool, const CodedTensor& tensor, PanelDecoder decode) {
-  Histogram all;
+  ClassCounts all;
   std::mutex lock;
   decodes_right(pool, tensor, decode, [&](int64_t, std::span<const uint8_t> elements) {
-    Histogram own;
+    ClassCounts own;
     own.add(tensor.header.shape.kind, elements);
     const std::lock_guard guard(lock);
-    for (int i = 0; i < 256; ++i) all.count[i] += own.count[i];
-    all.total += own.total;
+    all.add(own);
   });
   return entropy_bits(tensor.header.shape.kind, all);
 }

@@ -18,33 +18,73 @@ ClassOf classes_of(const CodeShape& shape) {
   return classes;
 }
 
+// Digits behind the first, in order, and how many there are.
+struct Digits {
+  int bits[3];
+  int count;
+};
+
+Digits digits_of(const CodeShape& shape) {
+  const Digits digits = {{shape.second_bits, shape.third_bits, shape.fourth_bits}, 1 + (shape.third_bits != 0) + (shape.fourth_bits != 0)};
+  return digits;
+}
+
 // The largest class that the digits can say.
 int last_class(const CodeShape& shape) {
-  const int second = (1 << shape.second_bits) - 1;
-  const int last = shape.third_bits == 0 ? 3 + second : 3 + second + (1 << shape.third_bits) - 1;
+  const Digits digits = digits_of(shape);
+  int last = (1 << shape.first_bits) - 1;
+  for (int d = 0; d < digits.count; ++d) last += (1 << digits.bits[d]) - 1;
   return codes_integers(shape.kind) ? last : std::min(last, kClasses - 1);
 }
 
-double estimated_bits(const CodeShape& shape, const Histogram& histogram) {
+// Of the elements of a block that have a digit, each with probability p, how many are beyond the `most` that fit.
+double expected_beyond(double p, int most) {
+  if (p <= 0) return 0;
+  if (p >= 1) return static_cast<double>(kCodedBlock) - most;
+  double beyond = 0, chance = std::pow(1 - p, static_cast<double>(kCodedBlock));  // of k elements
+  for (int k = 0; k <= kCodedBlock; ++k) {
+    if (k > most) beyond += (k - most) * chance;
+    chance *= p / (1 - p) * static_cast<double>(kCodedBlock - k) / (k + 1);
+  }
+  return beyond;
+}
+
+// By counting, as if the elements were independent.
+double estimated_bits(const CodeShape& shape, const ClassCounts& histogram) {
   const ClassOf classes = classes_of(shape);
-  const int escape = 3 + (1 << shape.second_bits) - 1, last = last_class(shape);
-  const int exception = 8 * (3 + element_bytes(shape.kind));
-  double bits = static_cast<double>(histogram.total) * fixed_bits(shape.kind, shape.low_bits);
+  const Digits digits = digits_of(shape);
+  const double total = static_cast<double>(std::max<uint64_t>(1, histogram.total));
+  const int last = last_class(shape);
+  double bits = 0, with_digit[3] = {};
   for (int i = 0; i < 256; ++i) {
     if (histogram.count[i] == 0) continue;
     const int cls = classes.of[codes_integers(shape.kind) ? i >> shape.low_bits : i];
-    int extra = 0;
-    if (cls > last) {
-      extra = exception;
-    } else if (cls >= 3) {
-      extra = shape.second_bits + (shape.third_bits != 0 && cls >= escape ? shape.third_bits : 0);
-    }
-    bits += static_cast<double>(histogram.count[i]) * extra;
+    const auto count = static_cast<double>(histogram.count[i]);
+    bits += count * class_bits(shape, cls);
+    int from = (1 << shape.first_bits) - 1;
+    for (int d = 0; d < digits.count && cls <= last && cls >= from; from += (1 << digits.bits[d]) - 1, ++d) with_digit[d] += count;
   }
+  for (int d = 0; d < digits.count; ++d)
+    bits += total / static_cast<double>(kCodedBlock) * expected_beyond(with_digit[d] / total, kPlaneBits / digits.bits[d]) * 8 * (3 + element_bytes(shape.kind));
   return bits;
 }
 
 }  // namespace
+
+int class_bits(const CodeShape& shape, int cls) {
+  const int fixed = fixed_bits(shape), first = (1 << shape.first_bits) - 1;
+  if (cls > last_class(shape)) return fixed + 8 * (3 + element_bytes(shape.kind));
+  const int sign = shape.kind == CodeKind::sparse && cls > 0 ? 1 : 0;
+  if (cls < first) return fixed + sign;
+  const Digits digits = digits_of(shape);
+  int bits = fixed + sign, rest = cls - first;
+  for (int d = 0; d < digits.count; ++d) {
+    bits += digits.bits[d];
+    rest -= (1 << digits.bits[d]) - 1;
+    if (rest < 0) break;
+  }
+  return bits;
+}
 
 class BitWriter {
  public:
@@ -71,10 +111,8 @@ class BitWriter {
   int filled_ = 0;
 };
 
-namespace {
-
 // The digits of one block on one level: plane by plane, one bit for each element that has the digit.
-struct Planes {
+struct DigitPlanes {
   uint64_t plane[4] = {};
   int count = 0;
   void add(uint32_t digit) {
@@ -86,9 +124,8 @@ struct Planes {
   }
 };
 
-}  // namespace
 
-void Histogram::add(CodeKind kind, std::span<const uint8_t> elements) {
+void ClassCounts::add(CodeKind kind, std::span<const uint8_t> elements) {
   const CodeShape whole = {kind, 0, 2, 0, {}};
   const int bytes = element_bytes(kind);
   for (size_t at = 0; at + bytes <= elements.size(); at += bytes)
@@ -96,9 +133,15 @@ void Histogram::add(CodeKind kind, std::span<const uint8_t> elements) {
   total += elements.size() / bytes;
 }
 
-double entropy_bits(CodeKind kind, const Histogram& histogram) {
+void ClassCounts::add(const ClassCounts& other) {
+  for (int i = 0; i < 256; ++i) count[i] += other.count[i];
+  total += other.total;
+}
+
+double entropy_bits(CodeKind kind, const ClassCounts& histogram) {
   if (histogram.total == 0) return 0;
   double bits = codes_integers(kind) ? 1 : mantissa_bits(kind) + 1;
+  if (kind == CodeKind::sparse) bits -= static_cast<double>(histogram.count[0]) / static_cast<double>(histogram.total);  // no sign
   for (const uint64_t count : histogram.count) {
     if (count == 0) continue;
     const double p = static_cast<double>(count) / static_cast<double>(histogram.total);
@@ -107,7 +150,7 @@ double entropy_bits(CodeKind kind, const Histogram& histogram) {
   return bits;
 }
 
-std::vector<CodeShape> shapes_of(CodeKind kind, const Histogram& histogram) {
+std::vector<CodeShape> shapes_of(CodeKind kind, const ClassCounts& histogram) {
   CodeShape shape = {kind, 0, 2, 0, {}};
   if (!codes_integers(kind)) {
     std::vector<int> order(256);
@@ -116,30 +159,51 @@ std::vector<CodeShape> shapes_of(CodeKind kind, const Histogram& histogram) {
     for (int i = 0; i < kClasses; ++i) shape.table[i] = static_cast<uint8_t>(order[i]);
   }
   std::vector<CodeShape> shapes;
-  for (int low = 0; low <= (codes_integers(kind) ? 5 : 0); ++low) {
-    shape.low_bits = static_cast<uint8_t>(low);
-#define LEVELS(second, third)    \
-  shape.second_bits = second;    \
-  shape.third_bits = third;      \
-  shapes.push_back(shape);
+  const auto add_levels = [&] {
+#define LEVELS(second, third, fourth)                                 \
+  shape.second_bits = second;                                         \
+  shape.third_bits = third;                                           \
+  shape.fourth_bits = fourth;                                         \
+  if (kind != CodeKind::sparse || fourth == 0) shapes.push_back(shape);
 #include "codec/levels.def"
 #undef LEVELS
+  };
+  shape.first_bits = 1;
+  if (codes_integers(kind)) add_levels();
+  shape.first_bits = 2;
+  for (int low = 0; kind != CodeKind::sparse && low <= (codes_integers(kind) ? 5 : 0); ++low) {
+    shape.low_bits = static_cast<uint8_t>(low);
+    add_levels();
   }
   return shapes;
+}
+
+// A fourth digit takes a decoder an eighth more time: it must save one bit in a hundred.
+static double handicap(const CodeShape& shape) { return shape.fourth_bits == 0 ? 1 : 1.01; }
+
+CodeShape best_shape(CodeKind kind, const ClassCounts& histogram, double& bits) {
+  CodeShape best = {kind, 0, 2, 0, {}};
+  double least = INFINITY;
+  for (const CodeShape& shape : shapes_of(kind, histogram)) {
+    const double total = handicap(shape) * estimated_bits(shape, histogram);
+    if (total < least) least = total, best = shape;
+  }
+  bits = least / handicap(best) / static_cast<double>(std::max<uint64_t>(1, histogram.total));
+  return best;
 }
 
 Encoder::Encoder(const CodeShape& shape) : shape_(shape), classes_(classes_of(shape)) {}
 
 Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples) {
-  Histogram histogram;
+  ClassCounts histogram;
   for (const auto& sample : samples) histogram.add(kind, sample);
   std::vector<CodeShape> shapes = shapes_of(kind, histogram);
   std::stable_sort(shapes.begin(), shapes.end(), [&](const CodeShape& a, const CodeShape& b) {
-    return estimated_bits(a, histogram) < estimated_bits(b, histogram);
+    return handicap(a) * estimated_bits(a, histogram) < handicap(b) * estimated_bits(b, histogram);
   });
   // The estimate does not see how classes cluster in blocks; coding a part of the sample does.
   constexpr size_t kTried = 3, kTriedBytes = size_t{1} << 18;
-  size_t least = SIZE_MAX;
+  double least = INFINITY;
   PanelCode code;
   for (size_t i = 0; i < std::min(kTried, shapes.size()); ++i) {
     const Encoder candidate(shapes[i]);
@@ -150,17 +214,29 @@ Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> sample
       bytes += code.bytes.size();
       coded += sample.size();
     }
-    if (bytes >= least) continue;
-    least = bytes;
+    const double cost = handicap(shapes[i]) * static_cast<double>(bytes);
+    if (cost >= least) continue;
+    least = cost;
     shape_ = shapes[i];
   }
   classes_ = classes_of(shape_);
 }
 
 struct Encoder::Streams {
-  std::vector<uint8_t> second_bytes, third_bytes;
-  BitWriter second{second_bytes}, third{third_bytes};
+  std::vector<uint8_t> second_bytes, third_bytes, fourth_bytes;
+  BitWriter second{second_bytes}, third{third_bytes}, fourth{fourth_bytes};
+  std::vector<DigitPlanes> downwards;  // of each block; written from the last to the first
   std::vector<uint8_t> blocks, lanes, values;  // of the exceptions
+
+  // The first block's bits end where the third digits' stream ends.
+  void write_downwards(int bits) {
+    uint64_t all = 0;
+    for (const DigitPlanes& planes : downwards) all += static_cast<uint64_t>(planes.count * bits);
+    fourth.put(0, static_cast<int>((8 - all % 8) % 8));
+    for (size_t block = downwards.size(); block > 0; --block) downwards[block - 1].write(fourth, bits);
+    fourth.finish();
+    third_bytes.insert(third_bytes.end(), fourth_bytes.begin(), fourth_bytes.end());
+  }
 };
 
 // Fields of the fixed bits, from one number per lane.
@@ -189,6 +265,7 @@ void Encoder::encode_block(const uint8_t* elements, uint32_t block, uint8_t* fix
   constexpr int bytes = element_bytes(kind);
   CodeShape shape = shape_;
   shape.kind = kind;  // known to the compiler
+  const uint32_t most = (1u << shape.first_bits) - 1;
   uint32_t packed[kCodedBlock];
   uint8_t cls[kCodedBlock];
   uint64_t more = 0;
@@ -197,19 +274,23 @@ void Encoder::encode_block(const uint8_t* elements, uint32_t block, uint8_t* fix
     const SplitElement element = split_element(shape, x);
     const bool sayable = kind != CodeKind::odd || (x & 1) != 0;
     cls[lane] = sayable ? classes_.of[element.selector] : kNoClass;
-    packed[lane] = pack_fixed(shape, element.raw, cls[lane] < 3 ? cls[lane] : 3);
-    more |= static_cast<uint64_t>(cls[lane] >= 3) << lane;
+    packed[lane] = pack_fixed(shape, element.raw, cls[lane] < most ? cls[lane] : most);
+    more |= static_cast<uint64_t>(cls[lane] >= most) << lane;
   }
-  const int last = last_class(shape), second_limit = kPlaneBits / shape.second_bits;
-  const int third_limit = shape.third_bits == 0 ? 0 : kPlaneBits / shape.third_bits;
-  const int escape = (1 << shape.second_bits) - 1;
-  Planes second, third;
+  const auto limit = [](int digit_bits) { return digit_bits == 0 ? 0 : kPlaneBits / digit_bits; };
+  const int last = last_class(shape), second_limit = limit(shape.second_bits), third_limit = limit(shape.third_bits);
+  const int fourth_limit = kind == CodeKind::sparse ? kPlaneBits : limit(shape.fourth_bits);
+  const int escape = (1 << shape.second_bits) - 1, escape_third = escape + (1 << shape.third_bits) - 1;
+  DigitPlanes second, third, fourth;
   for (; more != 0; more &= more - 1) {
-    const int lane = std::countr_zero(more), rest = cls[lane] - 3;
-    const bool deep = shape.third_bits != 0 && rest >= escape;
-    if (cls[lane] <= last && second.count < second_limit && !(deep && third.count == third_limit)) [[likely]] {
+    const int lane = std::countr_zero(more), rest = cls[lane] - static_cast<int>(most);
+    const bool deep = shape.third_bits != 0 && rest >= escape, deeper = shape.fourth_bits != 0 && rest >= escape_third;
+    if (cls[lane] <= last && second.count < second_limit && !(deep && third.count == third_limit) &&
+        !((deeper || kind == CodeKind::sparse) && fourth.count == fourth_limit)) [[likely]] {
       second.add(static_cast<uint32_t>(deep ? escape : rest));
-      if (deep) third.add(static_cast<uint32_t>(rest - escape));
+      if (deep) third.add(static_cast<uint32_t>((deeper ? escape_third : rest) - escape));
+      if (deeper) fourth.add(static_cast<uint32_t>(rest - escape_third));
+      if (kind == CodeKind::sparse) fourth.add(elements[lane] < 128 ? 1 : 0);
       continue;
     }
     const uint8_t* at = elements + lane_offset(bytes, lane);
@@ -219,15 +300,16 @@ void Encoder::encode_block(const uint8_t* elements, uint32_t block, uint8_t* fix
     streams.lanes.push_back(static_cast<uint8_t>(lane));
     streams.values.insert(streams.values.end(), at, at + bytes);
   }
-  for_fields(fixed_bits(kind, shape.low_bits), [&](int first, int bits, int offset) { pack_field(packed, first, bits, fixed + offset); });
+  for_fields(fixed_bits(shape), [&](int first, int bits, int offset) { pack_field(packed, first, bits, fixed + offset); });
   second.write(streams.second, shape.second_bits);
   third.write(streams.third, shape.third_bits);
+  if (kind == CodeKind::sparse || shape.fourth_bits != 0) streams.downwards.push_back(fourth);
 }
 
 template <CodeKind kind>
 void Encoder::encode_blocks(std::span<const uint8_t> elements, PanelCode& out, Streams& streams) const {
   constexpr size_t decoded = kCodedBlock * element_bytes(kind);
-  const size_t blocks = elements.size() / decoded, block_bytes = static_cast<size_t>(fixed_bits(kind, shape_.low_bits)) * 8;
+  const size_t blocks = elements.size() / decoded, block_bytes = static_cast<size_t>(fixed_bits(shape_)) * 8;
   out.bytes.assign(blocks * block_bytes, 0);
   for (size_t block = 0; block < blocks; ++block)
     encode_block<kind>(elements.data() + block * decoded, static_cast<uint32_t>(block), out.bytes.data() + block * block_bytes, streams);
@@ -241,9 +323,12 @@ void Encoder::encode(std::span<const uint8_t> elements, PanelCode& out) const {
     case CodeKind::bf16: encode_blocks<CodeKind::bf16>(elements, out, streams); break;
     case CodeKind::f16: encode_blocks<CodeKind::f16>(elements, out, streams); break;
     case CodeKind::f32: encode_blocks<CodeKind::f32>(elements, out, streams); break;
+    case CodeKind::e4m3: encode_blocks<CodeKind::e4m3>(elements, out, streams); break;
+    case CodeKind::sparse: encode_blocks<CodeKind::sparse>(elements, out, streams); break;
   }
   streams.second.finish();
   streams.third.finish();
+  streams.write_downwards(shape_.kind == CodeKind::sparse ? 1 : shape_.fourth_bits);
   out.second_bytes = static_cast<uint32_t>(streams.second_bytes.size());
   out.third_bytes = static_cast<uint32_t>(streams.third_bytes.size());
   for (const auto* part : {&streams.second_bytes, &streams.third_bytes, &streams.blocks, &streams.lanes, &streams.values})

@@ -11,14 +11,18 @@
 namespace codecllm {
 
 // How often each class selector (exponent, or magnitude) occurs. Integer kinds count whole magnitudes.
-struct Histogram {
+struct ClassCounts {
   uint64_t count[256] = {};
   uint64_t total = 0;
   void add(CodeKind kind, std::span<const uint8_t> elements);
+  void add(const ClassCounts& other);
 };
 
+// Bits of an element of this class, exceptions included.
+int class_bits(const CodeShape& shape, int cls);
+
 // Bits per element of an ideal order-0 code of the selector, plus the bits that are stored as they are.
-double entropy_bits(CodeKind kind, const Histogram& histogram);
+double entropy_bits(CodeKind kind, const ClassCounts& histogram);
 
 struct PanelCode {
   std::vector<uint8_t> bytes;  // fixed part, second digits, third digits, exceptions
@@ -46,7 +50,10 @@ class Encoder {
   ClassOf classes_;
 };
 
+// The shape that takes the fewest bits per element, and those, by counting alone.
+CodeShape best_shape(CodeKind kind, const ClassCounts& histogram, double& bits);
+
 // All shapes that decoders know, for one kind.
-std::vector<CodeShape> shapes_of(CodeKind kind, const Histogram& histogram);
+std::vector<CodeShape> shapes_of(CodeKind kind, const ClassCounts& histogram);
 
 }  // namespace codecllm

@@ -11,84 +11,116 @@ namespace codecllm {
 
 namespace {
 
+double rms_of(std::span<const float> values) {
+  double squares = 0;
+  for (const float w : values) squares += static_cast<double>(w) * w;
+  return std::sqrt(squares / static_cast<double>(std::max<size_t>(1, values.size())));
+}
+
 struct Trial {
   double bits = 0, noise = 0;
+  CodeShape shape = {};
 };
 
+// Rates tried on a sample of rows.
 class RateSearch {
  public:
-  RateSearch(std::span<const std::vector<float>> panels, int64_t columns) : panels_(panels), columns_(columns) {}
-
-  // What a rate costs, by the best code's exact count of bits on the sample.
-  Trial attempt(const UniformRate& rate) const {
-    Trial trial;
-    std::vector<std::vector<uint8_t>> coded;
-    std::vector<int8_t> codes(static_cast<size_t>(columns_));
-    uint64_t weights = 0;
-    for (const std::vector<float>& panel : panels_) {
-      // The order within a block does not matter to the count.
-      std::vector<uint8_t> elements(panel.size() / kCodedBlock * kCodedBlock, 0x81);
-      for (size_t at = 0; at + codes.size() <= panel.size(); at += codes.size()) {
-        const std::span<const float> row(panel.data() + at, codes.size());
-        const float scale = rate_scale(rate, row);
-        rate_codes(rate, row, scale, codes.data());
-        for (size_t k = 0; k < codes.size(); ++k) {
-          const double error = static_cast<double>(row[k]) - static_cast<double>(scale) * codes[k];
-          trial.noise += error * error;
-          if (at + k < elements.size()) elements[at + k] = static_cast<uint8_t>(codes[k] + 128);
-        }
+  // every: of each row, one value in so many counts.
+  RateSearch(std::span<const std::vector<float>> panels, int64_t columns, size_t every) : every_(every) {
+    double squares = 0;
+    for (const std::vector<float>& panel : panels)
+      for (size_t at = 0; at + static_cast<size_t>(columns) <= panel.size(); at += static_cast<size_t>(columns)) {
+        rows_.push_back(std::span(panel).subspan(at, static_cast<size_t>(columns)));
+        squares += std::pow(rms_of(rows_.back()), 2);
       }
-      weights += elements.size();
-      coded.push_back(std::move(elements));
+    rms_ = std::sqrt(squares / static_cast<double>(std::max<size_t>(1, rows_.size())));
+  }
+
+  // Rounded so that a bit is worth lambda squared steps of the code that is best for plain rounding. In: the rate but for
+  // its rounding, which is set here.
+  Trial attempt(UniformRate& rate, double lambda) const {
+    rate.rounding = RateRounding({rate.kind, 0, 2, 0, {}}, 0);
+    Trial trial = round_all(rate);
+    rate.shape = trial.shape;
+    if (lambda == 0) return trial;
+    rate.rounding = RateRounding(trial.shape, lambda);
+    return round_all(rate);
+  }
+
+  // The most steps that stay within the bits; nothing where no step does.
+  bool finest(UniformRate& rate, double lambda, double bits, Trial& found) const {
+    rate.rms = rms_;
+    // One bit more for each doubling; a Gaussian has log2(steps) + 2.05 bits (Gish and Pierce), other shapes fewer.
+    double low = std::exp2(bits - 4), high = std::exp2(bits - 0.5), steps = std::exp2(bits - 2.2);
+    bool any = false;
+    for (int i = 0; i < 9; ++i) {
+      rate.steps_per_rms = steps;
+      const Trial trial = attempt(rate, lambda);
+      if (trial.bits <= bits) {
+        low = steps;
+        found = trial;
+        any = true;
+        if (bits - trial.bits < 0.002) return true;
+      } else {
+        high = steps;
+      }
+      const double next = steps * std::exp2(bits - 0.001 - trial.bits);  // bits grow with the steps' logarithm, about
+      steps = next > low && next < high && i < 5 ? next : std::sqrt(low * high);
     }
-    const std::vector<std::span<const uint8_t>> spans(coded.begin(), coded.end());
-    const Encoder encoder(rate.kind, spans);
-    PanelCode code;
-    uint64_t bytes = 0;
-    for (const auto& span : spans) {
-      encoder.encode(span, code);
-      bytes += code.bytes.size();
+    if (any) {
+      rate.steps_per_rms = low;
+      found = attempt(rate, lambda);
     }
-    trial.bits = 8.0 * static_cast<double>(bytes) / static_cast<double>(std::max<uint64_t>(1, weights));
+    return any;
+  }
+
+  double rms() const { return rms_; }
+
+ private:
+  Trial round_all(const UniformRate& rate) const {
+    ClassCounts histogram;
+    Trial trial;
+    for (const auto& row : rows_) {
+      const float scale = rate_scale(rate, row);
+      const double inverse = 1 / static_cast<double>(scale);
+      for (size_t k = 0; k < row.size(); k += every_) {
+        const int code = rate.rounding.code(row[k] * inverse);
+        const double error = row[k] - static_cast<double>(scale) * code;
+        trial.noise += error * error;
+        ++codes_[code + 128];
+      }
+    }
+    // Magnitudes are counted as the kind splits them.
+    for (int u = 0; u < 256; ++u) {
+      if (codes_[u] == 0) continue;
+      histogram.count[split_element({rate.kind, 0, 2, 0, {}}, static_cast<uint32_t>(u)).selector] += codes_[u];
+      histogram.total += codes_[u];
+      codes_[u] = 0;
+    }
+    trial.shape = best_shape(rate.kind, histogram, trial.bits);
     return trial;
   }
 
-  // The most steps that stay within the bits.
-  UniformRate finest(CodeKind kind, double bits) const {
-    // One bit more for each doubling; a Gaussian has log2(steps) + 2.05 bits (Gish and Pierce), other shapes fewer.
-    double low = std::exp2(bits - 3.5), high = std::exp2(bits - 1);
-    for (int i = 0; i < 8; ++i) {
-      const double middle = std::sqrt(low * high);
-      (attempt({kind, middle}).bits <= bits ? low : high) = middle;
-    }
-    return {kind, low};
-  }
-
- private:
-  std::span<const std::vector<float>> panels_;
-  int64_t columns_;
+  std::vector<std::span<const float>> rows_;
+  size_t every_;
+  double rms_ = 0;
+  mutable uint64_t codes_[256] = {};
 };
 
 }  // namespace
 
 float rate_scale(const UniformRate& rate, std::span<const float> row) {
-  double squares = 0;
   float largest = 0;
-  for (const float w : row) {
-    squares += static_cast<double>(w) * w;
-    largest = std::max(largest, std::fabs(w));
-  }
-  const double step = std::sqrt(squares / static_cast<double>(row.size())) / rate.steps_per_rms;
+  for (const float w : row) largest = std::max(largest, std::fabs(w));
+  const double own = rms_of(row);
+  const double step = (rate.row_power == 1 ? own : std::pow(rate.rms, 1 - rate.row_power) * std::pow(own, rate.row_power)) / rate.steps_per_rms;
   const double scale = std::max(rate.kind == CodeKind::odd ? step / 2 : step, static_cast<double>(largest) / 127);
   return scale > 0 && std::isfinite(scale) ? static_cast<float>(scale) : 1.0f;
 }
 
 void rate_codes(const UniformRate& rate, std::span<const float> row, float scale, int8_t* codes) {
-  for (size_t k = 0; k < row.size(); ++k) {
-    const double steps = static_cast<double>(row[k]) / scale;
-    const double code = rate.kind == CodeKind::odd ? 2 * std::floor(steps / 2) + 1 : std::nearbyint(steps);
-    codes[k] = static_cast<int8_t>(std::clamp(code, -127.0, 127.0));
-  }
+  const double inverse = 1 / static_cast<double>(scale);
+  for (size_t k = 0; k < row.size(); ++k) codes[k] = rate.rounding.code(row[k] * inverse);
 }
 
 double container_bits(int64_t rows, int64_t columns, int scale_bits) {
@@ -98,10 +130,36 @@ double container_bits(int64_t rows, int64_t columns, int scale_bits) {
 }
 
 UniformRate choose_rate(std::span<const std::vector<float>> panels, int64_t columns, double bits, double container_bits) {
-  const RateSearch search(panels, columns);
-  const UniformRate tread = search.finest(CodeKind::integer, bits - container_bits);
-  const UniformRate rise = search.finest(CodeKind::odd, bits - container_bits);
-  return search.attempt(rise).noise < search.attempt(tread).noise ? rise : tread;
+  uint64_t values = 0;
+  for (const auto& panel : panels) values += panel.size();
+  const RateSearch search(panels, columns, static_cast<size_t>(std::max<uint64_t>(1, values >> 15)) | 1);
+  const double room = bits - container_bits;
+  // At a high rate the slope of the rate-distortion curve is dD/dR = -2 ln 2 D, with D = step^2 / 12.
+  constexpr double kSlope = 0.1155;
+  UniformRate best;
+  double least = INFINITY;
+  double best_lambda = 0;
+  const auto consider = [&](CodeKind kind, double row_power, double lambda) {
+    UniformRate rate = {.kind = kind, .row_power = row_power};
+    Trial trial;
+    if (!search.finest(rate, lambda, room, trial) || trial.noise >= least) return;
+    least = trial.noise;
+    best = rate;
+    best_lambda = lambda;
+  };
+  for (const CodeKind kind : {CodeKind::integer, CodeKind::odd, CodeKind::sparse})
+    if (kind != CodeKind::sparse || bits < 4) consider(kind, 1, kSlope);
+  if (least == INFINITY) {  // no step is coarse enough: the rows are too short for their scales
+    best.steps_per_rms = std::exp2(room - 4);
+    return best;
+  }
+  for (const double row_power : {0.5, 0.0}) consider(best.kind, row_power, kSlope);
+  for (const double factor : {0.5, 1.5, 2.0}) consider(best.kind, best.row_power, kSlope * factor);
+  // The sample was thinned for the search; all of it has the last word.
+  Trial trial;
+  const RateSearch whole(panels, columns, 1);
+  whole.finest(best, best_lambda, room, trial);
+  return best;
 }
 
 }  // namespace codecllm

@@ -168,7 +168,7 @@ class Inspector {
   // Bytes of a coded matrix and its scales.
   uint64_t look_at_coded(const std::string& module, const std::vector<int64_t>& shape) {
     const CodedTensors tensors = coded_tensors(checkpoint_, module);
-    const CodedTensor coded = open_coded(tensors.bytes.as<const uint8_t>(), tensors.place.file, tensors.place.tensor);
+    const CodedTensor& coded = tensors.opened;
     if (shape != std::vector<int64_t>{static_cast<int64_t>(coded.header.rows), static_cast<int64_t>(coded.header.columns)})
       problem(true, tensors.place.tensor + " has another shape than config.json says", "config.json and weights are of different models");
     const auto it = std::find_if(result_.tensors.begin(), result_.tensors.end(), [&](const TensorReport& t) { return t.name == tensors.place.tensor; });

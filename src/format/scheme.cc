@@ -98,12 +98,12 @@ QuantScheme scheme_preset(std::string_view name) {
   }
   if (auto scheme = integer_scheme(name)) return *std::move(scheme);
   if (const auto coded = coded_scheme(std::string(name))) {
-    const auto weights = coded->lossless ? std::nullopt : std::optional(QuantArgs{.num_bits = 8, .strategy = Strategy::channel});
-    return {std::string(name), weights};
+    if (coded->lossless) return {std::string(name), std::nullopt};
+    return {std::string(name), scheme_preset(coded->float8 ? "fp8-channel" : "int8").weights};
   }
   throw Error(ErrorCode::bad_call, "scheme",
               "no scheme '" + std::string(name) + "'; there are: " + list +
-                  ", lossless, int8-coded, coded-B (such as coded-4.5), and intB[-tensor|-gN][-asym]");
+                  ", lossless, int8-coded, fp8-coded, coded-B (such as coded-4.5), and intB[-tensor|-gN][-asym]");
 }
 
 QuantScheme fit_scheme(const QuantScheme& scheme, int64_t columns) {

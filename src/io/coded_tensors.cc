@@ -9,15 +9,15 @@ namespace codecllm {
 
 CodedTensors coded_tensors(const Checkpoint& checkpoint, const std::string& module) {
   const TensorInfo& coded = checkpoint.need(module + kCodedSuffix);
-  CodedTensors out = {.coded = &coded, .scales = nullptr, .bytes = {}, .place = {.file = checkpoint.file_of(coded), .tensor = coded.name}};
+  CodedTensors out = {.coded = &coded, .scales = nullptr, .bytes = {}, .opened = {}, .place = {.file = checkpoint.file_of(coded), .tensor = coded.name}};
   if (coded.dtype != DType::u8 || coded.shape.size() != 1)
     throw Error(ErrorCode::bad_input, "codec", "not a row of bytes, as coded weights are", out.place);
   out.bytes = Buffer(coded.data.size());
   if (!coded.data.empty()) std::memcpy(out.bytes.data(), coded.data.data(), coded.data.size());
-  const CodedTensor tensor = open_coded(out.bytes.as<const uint8_t>(), out.place.file, out.place.tensor);
-  if (!codes_integers(tensor.header.shape.kind)) return out;
+  out.opened = open_coded(out.bytes.as<const uint8_t>(), out.place.file, out.place.tensor);
+  if (!has_scales(out.opened.header.shape.kind)) return out;
   out.scales = &checkpoint.need(module + ".weight_scale");
-  if (!is_plain_float(out.scales->dtype) || out.scales->shape != std::vector<int64_t>{static_cast<int64_t>(tensor.header.rows), 1})
+  if (!is_plain_float(out.scales->dtype) || out.scales->shape != std::vector<int64_t>{static_cast<int64_t>(out.opened.header.rows), 1})
     throw Error(ErrorCode::bad_input, "codec", "not one scale of type F32, BF16 or F16 for every row",
                 {.file = checkpoint.file_of(*out.scales), .tensor = out.scales->name});
   return out;

@@ -17,6 +17,7 @@ struct CodedTensors {
   const TensorInfo* coded;
   const TensorInfo* scales;  // null for floating point
   Buffer bytes;              // the container, aligned
+  CodedTensor opened;        // points into bytes, wherever they move
   ErrorPlace place;
 };
 

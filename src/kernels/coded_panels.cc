@@ -17,7 +17,6 @@ void PanelScratch::fit(const MatrixView& w, int threads) {
 
 void for_decoded_panels(const KernelTable& kernels, const MatrixView& w, uint8_t* scratch, int64_t begin, int64_t end, PanelBody body) {
   if (w.coded == nullptr) return body(w, 0, begin, end);
-  const int64_t scale_bytes = w.scale_type == ScaleType::f32 ? 4 : 2;
   for (int64_t panel = begin; panel < end; panel += kDecodedPanels) {
     const int64_t count = std::min(kDecodedPanels, end - panel), row = panel * kPanelRows;
     for (int64_t i = 0; i < count; ++i) kernels.decode_panel(*w.coded, panel + i, scratch + i * w.panel_bytes());
@@ -25,7 +24,7 @@ void for_decoded_panels(const KernelTable& kernels, const MatrixView& w, uint8_t
     part.coded = nullptr;
     part.data = scratch;
     part.rows = std::min(count * kPanelRows, w.rows - row);
-    if (w.scales != nullptr) part.scales = static_cast<const uint8_t*>(w.scales) + row * w.groups() * scale_bytes;
+    if (w.scales != nullptr) part.scales = static_cast<const uint8_t*>(w.scales) + row * w.groups() * scale_bytes(w.scale_type);
     body(part, row, 0, count);
   }
 }

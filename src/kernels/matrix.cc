@@ -24,8 +24,7 @@ Matrix::Matrix(Element element, int64_t rows, int64_t columns, int64_t group, Sc
   data_ = Buffer(static_cast<size_t>(view_.panels() * view_.panel_bytes()));
   view_.data = data_.as<uint8_t>().data();
   if (!is_scaled(element)) return;
-  const int64_t scale_bytes = scale_type == ScaleType::f32 ? 4 : 2;
-  scales_ = Buffer(static_cast<size_t>(view_.panels() * view_.groups() * kPanelRows * scale_bytes));
+  scales_ = Buffer(static_cast<size_t>(view_.panels() * view_.groups() * kPanelRows * scale_bytes(scale_type)));
   view_.scales = scales_.data();
 }
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -25,11 +26,11 @@ class Matrix {
   // floats. Throws Error(unsupported) for integer rows longer than kMaxIntColumns.
   Matrix(Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type);
 
-  // Entropy-coded weights, kept as they are; integer kinds have one scale per row: `scales` as MatrixView has them, or null
-  // and then set_scale. Takes the container's bytes; throws Error for what open_coded refuses and for a container of another
-  // shape.
-  static Matrix from_coded(Buffer container, int64_t rows, int64_t columns, ScaleType scale_type, const ErrorPlace& place,
-                           const void* scales = nullptr);
+  // Entropy-coded weights, kept as they are; integers and 8-bit floats have one scale per row: `scales` as MatrixView has
+  // them, or null and then set_scale. Takes the container's bytes and what open_coded says of them; throws Error for a
+  // container of another shape.
+  static Matrix from_coded(Buffer container, const CodedTensor& opened, int64_t rows, int64_t columns, ScaleType scale_type,
+                           const ErrorPlace& place, const void* scales = nullptr);
 
   const MatrixView& view() const { return view_; }
   int64_t rows() const { return view_.rows; }
@@ -80,9 +81,9 @@ ScaleType scale_type_of(DType type);
 CodeKind coding_of(Element element);
 Element element_of(CodeKind kind);
 
-// Plain weights coded as they are. Integers: one scale per row.
+// Plain weights coded as they are, by default as coding_of the element. Integers and 8-bit floats: one scale per row.
 Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind);
-Matrix encoded(ThreadPool& pool, const Matrix& plain);
+Matrix encoded(ThreadPool& pool, const Matrix& plain, std::optional<CodeKind> kind = {});
 
 // One row as float, dequantized; out [columns]. decode_panel: the tier's, for coded weights.
 void read_row(const MatrixView& w, int64_t row, float* out,

@@ -14,7 +14,8 @@ CodeKind coding_of(Element element) {
     case Element::f16: return CodeKind::f16;
     case Element::bf16: return CodeKind::bf16;
     case Element::u8: return CodeKind::integer;
-    default: throw Error(ErrorCode::unsupported, "matrix", "weights of 4 bits are not entropy-coded");
+    case Element::e4m3: return CodeKind::e4m3;
+    default: throw Error(ErrorCode::unsupported, "matrix", "weights of 4 bits and E5M2 are not entropy-coded");
   }
 }
 
@@ -23,13 +24,13 @@ Element element_of(CodeKind kind) {
     case CodeKind::bf16: return Element::bf16;
     case CodeKind::f16: return Element::f16;
     case CodeKind::f32: return Element::f32;
+    case CodeKind::e4m3: return Element::e4m3;
     default: return Element::u8;
   }
 }
 
-Matrix Matrix::from_coded(Buffer container, int64_t rows, int64_t columns, ScaleType scale_type, const ErrorPlace& place,
-                          const void* scales) {
-  const CodedTensor tensor = open_coded(container.as<const uint8_t>(), place.file, place.tensor);
+Matrix Matrix::from_coded(Buffer container, const CodedTensor& tensor, int64_t rows, int64_t columns, ScaleType scale_type,
+                          const ErrorPlace& place, const void* scales) {
   if (tensor.header.rows != static_cast<uint64_t>(rows) || tensor.header.columns != static_cast<uint64_t>(columns))
     throw Error(ErrorCode::bad_input, "matrix",
                 "coded as [" + std::to_string(tensor.header.rows) + ", " + std::to_string(tensor.header.columns) + "], expected [" +
@@ -45,8 +46,8 @@ Matrix Matrix::from_coded(Buffer container, int64_t rows, int64_t columns, Scale
   out.data_ = std::move(container);
   out.coded_ = std::make_unique<CodedView>(tensor.view);
   out.view_.coded = out.coded_.get();
-  if (is_integer(element)) {
-    out.scales_ = Buffer(static_cast<size_t>(out.view_.panels() * kPanelRows * (scale_type == ScaleType::f32 ? 4 : 2)));
+  if (is_scaled(element)) {
+    out.scales_ = Buffer(static_cast<size_t>(out.view_.panels() * kPanelRows * scale_bytes(scale_type)));
     if (scales != nullptr) std::memcpy(out.scales_.data(), scales, out.scales_.bytes());
     out.view_.scales = out.scales_.data();
   }
@@ -68,11 +69,13 @@ Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind) {
   return out;
 }
 
-Matrix encoded(ThreadPool& pool, const Matrix& plain) {
+Matrix encoded(ThreadPool& pool, const Matrix& plain, std::optional<CodeKind> kind) {
   const MatrixView& from = plain.view();
-  if (is_integer(from.element) && (from.groups() != 1 || from.zeros != nullptr || from.order != nullptr))
-    throw Error(ErrorCode::unsupported, "matrix", "only integers with one scale per row are entropy-coded");
-  return Matrix::from_coded(encode_matrix(pool, from, coding_of(from.element)), from.rows, from.columns, from.scale_type, {}, from.scales);
+  if (is_scaled(from.element) && (from.groups() != 1 || from.zeros != nullptr || from.order != nullptr))
+    throw Error(ErrorCode::unsupported, "matrix", "only codes with one scale per row are entropy-coded");
+  Buffer container = encode_matrix(pool, from, kind.value_or(coding_of(from.element)));
+  const CodedTensor opened = open_coded(container.as<const uint8_t>(), "", "");
+  return Matrix::from_coded(std::move(container), opened, from.rows, from.columns, from.scale_type, {}, from.scales);
 }
 
 }  // namespace codecllm

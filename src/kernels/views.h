@@ -55,6 +55,7 @@ CODECLLM_INLINE constexpr bool is_float8(Element element) { return is_scaled(ele
 CODECLLM_INLINE constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 enum class ScaleType : uint8_t { f32, bf16, f16 };
+CODECLLM_INLINE constexpr int64_t scale_bytes(ScaleType type) { return type == ScaleType::f32 ? 4 : 2; }
 
 // How a product takes its activations: as 16-bit integers (integer weights) or as they are (8-bit floats), or rounded to
 // 8 bits of the weight's kind with one scale per row (token), one for all rows of a call, one that is given, or, floats

@@ -114,10 +114,8 @@ class Loader {
   Matrix load_coded(const std::string& module, int64_t rows, int64_t columns) {
     CodedTensors tensors = coded_tensors(checkpoint_, module);
     ++scheme_count_[coded_name_];
-    const ScaleType type = tensors.scales == nullptr || tensors.scales->dtype == DType::f32 ? ScaleType::f32
-                           : tensors.scales->dtype == DType::bf16                           ? ScaleType::bf16
-                                                                                            : ScaleType::f16;
-    Matrix matrix = Matrix::from_coded(std::move(tensors.bytes), rows, columns, type, tensors.place);
+    const ScaleType type = tensors.scales == nullptr ? ScaleType::f32 : scale_type_of(tensors.scales->dtype);
+    Matrix matrix = Matrix::from_coded(std::move(tensors.bytes), tensors.opened, rows, columns, type, tensors.place);
     for (int64_t row = 0; tensors.scales != nullptr && row < rows; ++row)
       matrix.set_scale(row, 0, load_float(tensors.scales->data.data(), row, tensors.scales->dtype));
     checkpoint_.release(*tensors.coded);

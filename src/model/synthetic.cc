@@ -117,8 +117,7 @@ class Maker {
       }
     });
     if (!coding) return out;
-    const CodeKind kind = rate.steps_per_rms > 0 ? rate.kind : coding_of(element);
-    return Matrix::from_coded(encode_matrix(pool_, out.view(), kind), rows, columns, ScaleType::bf16, {}, out.view().scales);
+    return encoded(pool_, out, rate.steps_per_rms > 0 ? rate.kind : coding_of(element));
   }
 
   UniformRate rate_of(int64_t rows, int64_t columns, uint64_t seed, float size, double bits) const {

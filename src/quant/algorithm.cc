@@ -5,7 +5,7 @@
 
 #include "codecllm/error.h"
 #include "quant/awq.h"
-#include "quant/gptq.h"
+#include "quant/gptq_rate.h"
 #include "quant/smoothquant.h"
 
 namespace codecllm {
@@ -14,7 +14,8 @@ namespace {
 
 std::vector<Grid> solve_gptq(const Context& context, const BlockInput&, LayerTask& task, const InputKnowledge& input,
                              const AlgorithmOptions& options) {
-  return gptq(context, task, input.gram, {.damping = options.damping, .act_order = options.act_order, .clip = options.clip});
+  const GptqOptions gptq_options = {.damping = options.damping, .act_order = options.act_order, .clip = options.clip};
+  return task.coded_bits > 0 ? gptq_rate(context, task, input.gram, gptq_options) : gptq(context, task, input.gram, gptq_options);
 }
 
 std::vector<float> smooth_awq(const Context& context, const BlockInput& value, const std::vector<LayerTask>& readers,

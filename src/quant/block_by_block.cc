@@ -47,9 +47,14 @@ class BlockPipeline {
   }
 
  private:
+  // Whose codes the algorithm finds.
+  static bool takes_codes(const TensorJob& job) {
+    return job.kind == TensorJob::Kind::quantize || (job.kind == TensorJob::Kind::code && job.coded.rate > 0);
+  }
+
   const TensorJob* quantized(const std::string& module) const {
     const auto it = jobs_.find(module + ".weight");
-    return it != jobs_.end() && it->second->kind == TensorJob::Kind::quantize ? it->second : nullptr;
+    return it != jobs_.end() && takes_codes(*it->second) ? it->second : nullptr;
   }
 
   // The tensors of a block that the algorithm may change.
@@ -114,12 +119,12 @@ class BlockPipeline {
           scales.push_back(grid.scale);
           if (!task.args.symmetric) zeros.push_back(static_cast<int8_t>(grid.zero));
         }
-        sink_.write(*job, {.weights = task.weights, .scales = scales, .zeros = zeros});
+        sink_.write(*job, {.weights = task.weights, .scales = scales, .zeros = zeros, .kind = task.kind});
       }
       knowledge = {};
     }
     for (const TensorJob* job : tensors_of(inputs)) {
-      if (job->kind == TensorJob::Kind::quantize || sink_.is_done(*job) || !smoothed_.changes(job->source->name)) continue;
+      if (takes_codes(*job) || sink_.is_done(*job) || !smoothed_.changes(job->source->name)) continue;
       std::vector<float> values(static_cast<size_t>(job->source->elements()));
       smoothed_.read(*job->source, 0, values);
       sink_.write(*job, {.weights = values});
@@ -161,6 +166,7 @@ class BlockPipeline {
 
   LayerTask make_task(const LinearSpec& linear, const TensorJob& job) const {
     LayerTask task = {linear, job.args, rule_, job.dtype, std::vector<float>(static_cast<size_t>(linear.rows * linear.columns))};
+    task.coded_bits = job.coded.rate;
     context_.impl().pool.parallel_for(static_cast<size_t>(linear.rows), 16, [&](size_t begin, size_t end, int) {
       for (size_t row = begin; row < end; ++row) {
         const auto out = std::span(task.weights).subspan(row * static_cast<size_t>(linear.columns), static_cast<size_t>(linear.columns));

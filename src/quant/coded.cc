@@ -7,7 +7,7 @@
 
 #include "codec/encode_tensor.h"
 #include "codec/rate.h"
-#include "format/affine.h"
+#include "format/grid.h"
 #include "format/plain_float.h"
 #include "kernels/matrix.h"
 #include "quant/rtn.h"
@@ -18,9 +18,10 @@ namespace {
 
 class MatrixCoder {
  public:
-  MatrixCoder(const Context& context, const Checkpoint& checkpoint, const TensorJob& job, ScaleRule rule, CodedPart out)
-      : pool_(context.impl().pool), checkpoint_(checkpoint), tensor_(*job.source), scheme_(job.coded), rule_(rule), scale_dtype_(job.dtype), out_(out),
-        rows_(tensor_.shape[0]), columns_(tensor_.shape[1]) {}
+  MatrixCoder(const Context& context, const Checkpoint& checkpoint, const TensorJob& job, ScaleRule rule, const LayerValues& values, CodedPart out)
+      : pool_(context.impl().pool), checkpoint_(checkpoint), tensor_(*job.source), scheme_(job.coded), rule_(rule), values_(values), scale_dtype_(job.dtype), out_(out),
+        rows_(tensor_.shape[0]), columns_(tensor_.shape[1]),
+        args_(*scheme_preset(scheme_.float8 ? "fp8-channel" : "int8").weights) {}
 
   std::optional<CodedMatrix> code() {
     CodedMatrix result;
@@ -30,14 +31,19 @@ class MatrixCoder {
     }
     std::vector<float> scales(static_cast<size_t>(rows_));
     UniformRate rate;
-    if (scheme_.rate > 0) rate = rate_of_sample();
+    if (!values_.weights.empty()) {
+      rate.kind = values_.kind;
+    } else if (scheme_.rate > 0) {
+      rate = rate_of_sample();
+    }
     for (int attempt = 0; attempt < 4; ++attempt) {
-      result.bytes = encode(rate.kind, [&](int64_t panel, Matrix& to) { set_codes(panel, to, rate, scales); });
+      const CodeKind kind = scheme_.float8 ? CodeKind::e4m3 : rate.kind;
+      result.bytes = encode(kind, [&](int64_t panel, Matrix& to) { set_codes(panel, to, rate, scales); });
       // The rate was chosen on a sample: where the whole takes more, the step grows by what is too much.
       const double bits = 8.0 * static_cast<double>(result.bytes) / static_cast<double>(tensor_.elements()) +
                           dtype_bits(scale_dtype_) / static_cast<double>(columns_);
       if (rate.steps_per_rms == 0 || bits <= scheme_.rate) break;
-      rate.steps_per_rms *= std::exp2(scheme_.rate - bits - 0.01);
+      rate.steps_per_rms *= std::exp2(scheme_.rate - bits - 0.002);
     }
     result.scales.resize(scales.size() * static_cast<size_t>(dtype_bits(scale_dtype_) / 8));
     for (size_t row = 0; row < scales.size(); ++row) store_float(result.scales.data(), static_cast<int64_t>(row), scale_dtype_, scales[row]);
@@ -81,19 +87,24 @@ class MatrixCoder {
     const int8_t* source[kPanelRows];
     for (int64_t i = 0; i < count; ++i) {
       read_source_row(tensor_, first + i, row);
-      const float largest = finite_amax(row);
-      if (std::isnan(largest))
+      const Range range = finite_range(row);
+      if (std::isnan(range.high))
         throw Error(ErrorCode::bad_input, "quantize", "NaN or infinity in row " + std::to_string(first + i) + "; the weights are damaged",
                     {.file = checkpoint_.file_of(tensor_), .tensor = tensor_.name});
       int8_t* own = codes.data() + i * columns_;
       source[i] = own;
       float& scale = scales[static_cast<size_t>(first + i)];
-      if (rate.steps_per_rms > 0) {
+      if (!values_.weights.empty()) {
+        scale = values_.scales[static_cast<size_t>(first + i)];
+        const auto chosen = values_.weights.subspan(static_cast<size_t>((first + i) * columns_), row.size());
+        for (size_t k = 0; k < row.size(); ++k) own[k] = static_cast<int8_t>(std::nearbyint(chosen[k] / scale));
+      } else if (rate.steps_per_rms > 0) {
         scale = round_to(rate_scale(rate, row), scale_dtype_);
         rate_codes(rate, row, scale, own);
       } else {
-        scale = symmetric_scale(largest, 8, rule_, scale_dtype_);
-        quantize(row, scale, 8, rule_, own);
+        const Grid grid = fit_grid(range, args_, rule_, scale_dtype_);
+        scale = grid.scale;
+        codecllm::encode(row, grid, args_, rule_, own);
       }
     }
     to.set_panel(0, Matrix::CodeRows(source, static_cast<size_t>(count)));
@@ -116,15 +127,18 @@ class MatrixCoder {
   const TensorInfo& tensor_;
   const CodedScheme scheme_;
   const ScaleRule rule_;
+  const LayerValues& values_;
   const DType scale_dtype_;
   const CodedPart out_;
   const int64_t rows_, columns_;
+  const QuantArgs args_;  // of codes that no rate chose
 };
 
 }  // namespace
 
-std::optional<CodedMatrix> code_matrix(const Context& context, const Checkpoint& checkpoint, const TensorJob& job, ScaleRule rule, CodedPart out) {
-  return MatrixCoder(context, checkpoint, job, rule, out).code();
+std::optional<CodedMatrix> code_matrix(const Context& context, const Checkpoint& checkpoint, const TensorJob& job, ScaleRule rule,
+                                       const LayerValues& values, CodedPart out) {
+  return MatrixCoder(context, checkpoint, job, rule, values, out).code();
 }
 
 }  // namespace codecllm

@@ -6,6 +6,7 @@
 
 #include "base/function_ref.h"
 #include "quant/job.h"
+#include "quant/rtn.h"
 #include "quant/verify.h"
 
 namespace codecllm {
@@ -18,8 +19,10 @@ struct CodedMatrix {
   std::vector<std::byte> scales;  // [rows, 1] in the job's type; empty for floating point
 };
 
-// Codes a matrix as the job says, some megabytes at a time. Nothing where that does not make it smaller.
-std::optional<CodedMatrix> code_matrix(const Context& context, const Checkpoint& checkpoint, const TensorJob& job, ScaleRule rule, CodedPart out);
+// Codes a matrix as the job says, some megabytes at a time; values: what an algorithm chose. Nothing where that does not make
+// it smaller.
+std::optional<CodedMatrix> code_matrix(const Context& context, const Checkpoint& checkpoint, const TensorJob& job, ScaleRule rule,
+                                       const LayerValues& values, CodedPart out);
 
 // Decodes one matrix: its checksum must agree; floating point must be the reference's bits, integers within what their
 // scale gives.

@@ -6,14 +6,10 @@
 #include <numeric>
 
 #include "codecllm/error.h"
+#include "quant/gptq_factor.h"
 
 namespace codecllm {
 
-namespace {
-
-using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-// The order in which columns are rounded.
 std::vector<int64_t> column_order(const std::vector<float>& gram, int64_t n, bool by_size) {
   std::vector<int64_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
@@ -22,8 +18,6 @@ std::vector<int64_t> column_order(const std::vector<float>& gram, int64_t n, boo
   return order;
 }
 
-// The upper U with H^-1 = U^T U, Algorithm 1's "Cholesky(H^-1)^T", of the damped and reordered Hessian. With J the
-// reversal of rows and columns and J H J = L L^T it is U = J L^-1 J, so that H^-1 itself is never formed.
 RowMajor inverse_factor(const std::vector<float>& gram, const std::vector<int64_t>& order, double damping,
                         const std::string& layer) {
   const auto n = static_cast<int64_t>(order.size());
@@ -42,6 +36,8 @@ RowMajor inverse_factor(const std::vector<float>& gram, const std::vector<int64_
   reversed.triangularView<Eigen::Lower>().solveInPlace(inverse);
   return inverse.reverse();
 }
+
+namespace {
 
 class RowRounder {
  public:

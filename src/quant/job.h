@@ -2,6 +2,7 @@
 // Everything that is decided before the first byte is written: what happens to each tensor, and where it goes.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,17 @@
 
 namespace codecllm {
 
+// What coded layers may take together; at most one of the two. The rate of each is then chosen (rate_plan.h).
+struct RateTarget {
+  std::optional<double> bits;      // per weight of the layers that a rate is chosen for, scales and container included
+  std::optional<uint64_t> bytes;   // of all weight files together
+
+  explicit operator bool() const { return bits || bytes; }
+};
+
 struct QuantizeOptions {
   QuantScheme scheme;
+  RateTarget target;               // coded-B only: instead of B for every layer
   Selection selection;
   AlgorithmOptions algorithm;
   ScaleRule scale_rule = ScaleRule::restricted;

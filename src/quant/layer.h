@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/context.h"
+#include "codec/coded_view.h"
 #include "format/grid.h"
 #include "model/spec.h"
 
@@ -16,6 +17,8 @@ struct LayerTask {
   ScaleRule rule = ScaleRule::restricted;
   DType scale_type = DType::bf16;
   std::vector<float> weights;   // [rows, columns]
+  double coded_bits = 0;        // not 0: entropy-coded in at most so many bits per weight
+  CodeKind kind = CodeKind::integer;  // and how; the algorithm says
 };
 
 // Which grid each weight has: [rows, columns] cut into cells of row_span x column_span.

@@ -32,6 +32,8 @@ class PartialOutput {
   void added(TensorDecl decl);
   // Everything written for this source tensor reaches the disk, then the journal says so.
   void mark_done(const std::string& tensor);
+  // What is done so far can be read as a model with missing tensors.
+  void make_readable() { files_->make_readable(); }
   // All tensors are done: from now on the partial directory can be read as a model.
   void finish_weights() { files_->finish(); }
 

@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
+
 #include "base/clock.h"
 #include "base/file.h"
 #include "format/coded_scheme.h"
@@ -73,6 +75,12 @@ class Worker : BlockSink {
         notes_(notes),
         smoothed_(checkpoint, spec) {}
 
+  // What no algorithm changes, and what blocks need to run: norms, biases, layers that were left out.
+  void write_unchanged() {
+    for (const TensorJob& tensor : job_.tensors)
+      if (tensor.kind == TensorJob::Kind::copy || tensor.kind == TensorJob::Kind::convert) write_tensor(tensor);
+  }
+
   // What the algorithm has a say in; needs the other files.
   void write_blocks() {
     smoothed_.add_all(read_provenance(output_.partial_directory()).factors, output_.partial_directory());
@@ -82,19 +90,7 @@ class Worker : BlockSink {
   }
 
   void write_tensors() {
-    for (const TensorJob& tensor : job_.tensors) {
-      if (!output_.is_done(tensor.source->name)) {
-        switch (tensor.kind) {
-          case TensorJob::Kind::copy: copy(tensor); break;
-          case TensorJob::Kind::convert: convert(tensor); break;
-          case TensorJob::Kind::quantize: quantize_tensor(tensor, {}); break;
-          case TensorJob::Kind::code: code(tensor); break;
-        }
-        output_.mark_done(tensor.source->name);
-      } else {
-        advance(*tensor.source, tensor.source->data);
-      }
-    }
+    for (const TensorJob& tensor : job_.tensors) write_tensor(tensor);
   }
 
   void write_other_files() {
@@ -103,8 +99,25 @@ class Worker : BlockSink {
   }
 
  private:
+  void write_tensor(const TensorJob& tensor) {
+    if (!output_.is_done(tensor.source->name)) {
+      switch (tensor.kind) {
+        case TensorJob::Kind::copy: copy(tensor); break;
+        case TensorJob::Kind::convert: convert(tensor); break;
+        case TensorJob::Kind::quantize: quantize_tensor(tensor, {}); break;
+        case TensorJob::Kind::code: code(tensor, {}); break;
+      }
+      output_.mark_done(tensor.source->name);
+    } else {
+      advance(*tensor.source, tensor.source->data);
+    }
+  }
+
   bool is_done(const TensorJob& tensor) const override { return output_.is_done(tensor.source->name); }
-  std::string directory() const override { return output_.partial_directory(); }
+  std::string directory() const override {
+    output_.make_readable();
+    return output_.partial_directory();
+  }
   void note(const std::string& sentence) override { notes_.push_back(sentence); }
   void factors_changed() override {
     output_.write_file(kProvenanceFile, provenance_text(options_.algorithm, smoothed_.factors()));
@@ -113,6 +126,8 @@ class Worker : BlockSink {
   void write(const TensorJob& tensor, const LayerValues& values) override {
     if (tensor.kind == TensorJob::Kind::quantize) {
       quantize_tensor(tensor, values);
+    } else if (tensor.kind == TensorJob::Kind::code) {
+      code(tensor, values);
     } else {
       std::vector<std::byte> data(tensor.source->data.size());
       for (size_t i = 0; i < values.weights.size(); ++i)
@@ -155,10 +170,10 @@ class Worker : BlockSink {
     output_.added({tensor.source->name, tensor.source->dtype, tensor.source->shape});
   }
 
-  void code(const TensorJob& tensor) {
+  void code(const TensorJob& tensor, const LayerValues& values) {
     const std::string name = tensor.module + kCodedSuffix, scale = tensor.module + ".weight_scale";
     output_.begin(tensor.source->data.size());
-    const auto coded = code_matrix(context_, checkpoint_, tensor, options_.scale_rule, [&](uint64_t offset, std::span<const std::byte> part) {
+    const auto coded = code_matrix(context_, checkpoint_, tensor, options_.scale_rule, values, [&](uint64_t offset, std::span<const std::byte> part) {
       output_.write(name, offset, part);
       report();
     });
@@ -226,6 +241,29 @@ void summarize(QuantizeResult& result, const QuantizeOptions& options) {
   result.ratio = static_cast<double>(result.source_bytes) / static_cast<double>(std::max<uint64_t>(1, result.weight_bytes));
 }
 
+// What coded schemes go with.
+void check_coded(const QuantizeOptions& options) {
+  const auto coded = coded_scheme(options.scheme.name);
+  const bool rated = coded && coded->rate > 0;
+  const auto refuse = [](const std::string& what) { throw Error(ErrorCode::bad_call, "quantize", what); };
+  if (options.target && !rated) refuse("a target of bits or bytes goes with coded-B (such as coded-4.5)");
+  if (options.target.bits && options.target.bytes) refuse("give a target of bits or one of bytes");
+  if (!coded) return;
+  if (options.algorithm.clip || (options.algorithm.name != "rtn" && !(rated && options.algorithm.name == "gptq")))
+    throw Error(ErrorCode::unsupported, "quantize", "coded-B takes --algorithm rtn or gptq, other coded schemes rtn alone, all without --clip");
+}
+
+// The rates go into the job and, since they are part of what is made from what, into its config.
+std::vector<PlannedRate> plan_target(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options,
+                                     const std::string& output_path, QuantizeJob& job, const Progress& progress) {
+  if (!options.target) return {};
+  const std::string parent = std::filesystem::absolute(output_path).parent_path();
+  std::vector<PlannedRate> plan = plan_rates(context, checkpoint, spec, options.target, options.algorithm.calibration, job, parent,
+                                             [&](double done, std::string_view what) { return !progress || progress(0.2 * done, what); });
+  for (const PlannedRate& layer : plan) job.config["quantization_config"]["rates"][layer.name] = layer.bits;
+  return plan;
+}
+
 }  // namespace
 
 QuantizeResult quantize_checkpoint(const Context& context, const std::string& model, const std::string& output_path,
@@ -234,18 +272,20 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   refuse_existing(output_path);
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
-  if (coded_scheme(options.scheme.name) && (options.algorithm.name != "rtn" || options.algorithm.clip))
-    throw Error(ErrorCode::unsupported, "quantize", "coded schemes round to the nearest in this version; leave --algorithm and --clip out");
+  check_coded(options);
   const Algorithm& algorithm = find_algorithm(options.algorithm);
-  const QuantizeJob job = plan_job(checkpoint, spec, options);
+  QuantizeJob job = plan_job(checkpoint, spec, options);
+  std::vector<PlannedRate> plan = plan_target(context, checkpoint, spec, options, output_path, job, progress);
   PartialOutput output(output_path, files_for(job, options), fingerprint_of(checkpoint, job, options));
   QuantizeResult result;
   result.resumed = output.resumed();
   if (result.resumed) log_line(context, output.partial_directory() + " is taken up again");
   result.notes = job.notes;
+  result.plan = std::move(plan);
   try {
     Worker worker(context, checkpoint, spec, options, progress, job, output, result.notes);
     worker.write_other_files();  // first: should one be unreadable, no work is lost
+    if (algorithm.sees_quantized) worker.write_unchanged();
     if (options.scheme.weights && (algorithm.calibrates() || options.algorithm.clip)) worker.write_blocks();
     worker.write_tensors();
     output.finish_weights();

@@ -2,7 +2,7 @@
 // A checkpoint in, a quantized checkpoint out.
 #pragma once
 
-#include "quant/job.h"
+#include "quant/rate_plan.h"
 #include "quant/verify.h"
 
 namespace codecllm {
@@ -14,6 +14,7 @@ struct QuantizeResult {
   double seconds = 0;
   bool resumed = false;
   std::vector<LayerReport> layers;
+  std::vector<PlannedRate> plan;   // with options.target
   std::vector<std::string> notes;  // fallbacks, who will refuse the result
   std::vector<std::string> bad;    // what the verification found; not empty only with options.force
 };

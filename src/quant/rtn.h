@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/context.h"
+#include "codec/coded_view.h"
 #include "io/safetensors.h"
 #include "quant/job.h"
 
@@ -25,6 +26,7 @@ struct LayerValues {
   std::span<const float> weights = {};  // [rows, columns]; empty: the source's
   std::span<const float> scales = {};   // [scale_shape()], as they will be stored; empty: by the rule
   std::span<const int8_t> zeros = {};   // beside scales, asymmetric only: the codes of 0
+  CodeKind kind = CodeKind::integer;    // how entropy-coded weights are coded
 };
 
 // Quantizes a [rows, columns] weight a few megabytes at a time, whatever its size. Throws Error(bad_input) naming the

@@ -16,8 +16,8 @@ namespace codecllm {
 
 namespace {
 
-// A layer worse than this is damaged, whatever its rate.
-constexpr double kFloorDb = 8;
+// A layer worse than this is damaged, whatever its rate: two bits of a Gaussian give 9 dB.
+constexpr double kFloorDb = 2;
 
 struct CodedSums {
   double signal = 0, noise = 0, largest = 0;
@@ -31,7 +31,7 @@ CodedSums compare_panel(const MatrixView& panel, int64_t first, const TensorInfo
   for (int64_t i = 0; i < panel.rows; ++i) {
     read_row(panel, i, got.data());
     read_source_row(source, first + i, want);
-    if (!is_integer(panel.element) && std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) != 0) sums.different_row = first + i;
+    if (!is_scaled(panel.element) && std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) != 0) sums.different_row = first + i;
     for (size_t k = 0; k < got.size(); ++k) {
       const double error = static_cast<double>(want[k]) - got[k];
       sums.signal += static_cast<double>(want[k]) * want[k];
@@ -55,19 +55,20 @@ bool good_scales(const TensorInfo* scales) {
 LayerReport check_coded_layer(const Context& context, const Checkpoint& checkpoint, const std::string& module,
                               const Checkpoint* reference) {
   CodedTensors tensors = coded_tensors(checkpoint, module);
-  const CodedTensor coded = open_coded(tensors.bytes.as<const uint8_t>(), tensors.place.file, tensors.place.tensor);
+  const CodedTensor coded = tensors.opened;
   const auto rows = static_cast<int64_t>(coded.header.rows), columns = static_cast<int64_t>(coded.header.columns);
-  Matrix matrix = Matrix::from_coded(std::move(tensors.bytes), rows, columns, ScaleType::f32, tensors.place);
-  const bool integers = is_integer(matrix.view().element);
-  for (int64_t row = 0; integers && row < rows; ++row)
+  Matrix matrix = Matrix::from_coded(std::move(tensors.bytes), coded, rows, columns, ScaleType::f32, tensors.place);
+  const bool scaled = is_scaled(matrix.view().element);
+  for (int64_t row = 0; scaled && row < rows; ++row)
     matrix.set_scale(row, 0, load_float(tensors.scales->data.data(), row, tensors.scales->dtype));
 
-  LayerReport report = {.name = module, .scheme = integers ? "coded int8 channel" : "lossless", .weights = rows * columns};
-  report.bytes = tensors.coded->data.size() + (integers ? tensors.scales->data.size() : 0);
+  LayerReport report = {.name = module, .scheme = coded.header.shape.kind == CodeKind::e4m3 ? "coded e4m3 channel" : scaled ? "coded int8 channel" : "lossless",
+                        .weights = rows * columns};
+  report.bytes = tensors.coded->data.size() + (scaled ? tensors.scales->data.size() : 0);
   const TensorInfo* source = reference != nullptr ? reference->find(module + ".weight") : nullptr;
   if (reference != nullptr && (source == nullptr || source->shape != std::vector<int64_t>{rows, columns}))
     report.problem = "the reference has no weight of this shape";
-  else if (source != nullptr && !integers && element_of(source->dtype) != matrix.view().element)
+  else if (source != nullptr && !scaled && element_of(source->dtype) != matrix.view().element)
     report.problem = "the reference has another type";
   if (!report.problem.empty()) return report;
 
@@ -79,7 +80,7 @@ LayerReport check_coded_layer(const Context& context, const Checkpoint& checkpoi
     part.coded = nullptr;
     part.data = elements.data();
     part.rows = std::min(kPanelRows, rows - panel * kPanelRows);
-    if (integers) part.scales = static_cast<const float*>(part.scales) + panel * kPanelRows;
+    if (scaled) part.scales = static_cast<const float*>(part.scales) + panel * kPanelRows;
     const CodedSums own = compare_panel(part, panel * kPanelRows, *source);
     const std::lock_guard guard(lock);
     all.signal += own.signal;
@@ -87,8 +88,7 @@ LayerReport check_coded_layer(const Context& context, const Checkpoint& checkpoi
     all.largest = std::max(all.largest, own.largest);
     all.different_row = std::max(all.different_row, own.different_row);
   };
-  const CodedTensor held = {coded.header, *matrix.view().coded};
-  if (!decodes_right(context.impl().pool, held, kernels_for(context.impl().isa).decode_panel, take))
+  if (!decodes_right(context.impl().pool, coded, kernels_for(context.impl().isa).decode_panel, take))
     report.problem = "does not decode to what its checksum was taken of";
   else if (!good_scales(tensors.scales))
     report.problem = "has a scale that is zero or not finite";

@@ -14,8 +14,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+
 void write_index(const std::string& directory, const std::string& text) {
-  if (!text.empty()) write_file_atomically(directory + "/model.safetensors.index.json", text);
+  if (!text.empty()) write_file_atomically(directory + "/" + kIndexFile, text);
 }
 
 class PlannedFiles : public WeightFiles {
@@ -106,7 +108,17 @@ class GrowingFiles : public WeightFiles {
     if (!files_.empty()) files_.back().output.sync();
   }
 
+  void make_readable() override {
+    OrderedJson index = {{"metadata", OrderedJson::object()}, {"weight_map", OrderedJson::object()}};
+    for (size_t i = 0; i < files_.size(); ++i) {
+      files_[i].growing.finish();
+      for (const PlacedTensor& tensor : files_[i].growing.tensors()) index["weight_map"][tensor.decl.name] = growing_name(i);
+    }
+    write_index(directory_, dump_json(index));
+  }
+
   void finish() override {
+    fs::remove(directory_ + "/" + kIndexFile);  // of make_readable
     std::vector<std::vector<PlacedTensor>> shards;
     for (size_t i = 0; i < files_.size(); ++i) {
       files_[i].growing.finish();

@@ -31,6 +31,8 @@ class WeightFiles {
   // All of it was written, and this is what it is. Returns the number of its file.
   virtual size_t added(const TensorDecl& decl) = 0;
   virtual void sync() = 0;
+  // What was added so far can be read from the directory; algorithms do while the rest is being made.
+  virtual void make_readable() {}
   // Everything is written: the files, and an index where they are several, can be read under their final names.
   virtual void finish() = 0;
 };

@@ -22,6 +22,26 @@ constexpr const char* kBrainFloats =
     "08931ea934bf4ad568f37e89149f2ab56bc49e41f633ed0fde71be13e90c9af1"
     "2d1915800000";
 
+// Odd codes with a fourth digit, 8-bit floats, and codes that are often zero: signs and fourth digits are read downwards.
+constexpr const char* kOdd =
+    "434c4c4d01010019010000000100000001000000000000004000000000000000"
+    "960b10219f54408267bf65d0740cdd4100000000000000000000000000000000"
+    "5f00000000000000050000000a000000bc1ff23ccb0d1ff37ccbf12fc37ccff1"
+    "70381c0e87c3e170b7fff6df017ffbf507c083c3abd6aa000000000000000000"
+    "0000000000000000000000000000000000000003080d121a1f2425292c313536"
+    "3b93956b696d9595a56993936d6b95";
+constexpr const char* kFloat8 =
+    "434c4c4d01050011010000000100000001000000000000004000000000000000"
+    "6121f1b1657d59d44a47e6e246098590070a0b0809000102030405060c0d0e0f"
+    "3500000000000000030000000200000000bb669944ff22dd00bb669944ff22dd"
+    "00bb669944ff22dd00bb669944ff22dd6bd0e6719e0f69d3f64dbb04ed30afc3"
+    "95aa140000";
+constexpr const char* kSparse =
+    "434c4c4d01061011010000000100000001000000000000004000000000000000"
+    "a7c567fc0ab9df7979d600646bbc5c9500000000000000000000000000000000"
+    "170000000000000005000000060000009669cbb465da226da8488014002a0055"
+    "9eaab10000348a";
+
 Bytes from_hex(std::string_view hex) {
   const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
   Bytes out;
@@ -55,10 +75,51 @@ TEST(CodecGolden, Integers) {
   EXPECT_EQ(coded_container(CodeKind::integer, golden_integers(), 1, &shape), golden);
 }
 
+Bytes golden_odd() {
+  Bytes out;
+  for (int i = 0; i < 64; ++i) {
+    const int m = i * 37 % 23 * (i % 16 == 5 ? 3 : 1) % 40 / 2 * 2 + 1;
+    out.push_back(static_cast<uint8_t>(128 + (i * 29 % 7 < 4 ? m : -m)));
+  }
+  return out;
+}
+
+Bytes golden_float8() {
+  Bytes out;
+  for (int i = 0; i < 64; ++i) {
+    const int exponent = i % 7 == 0 ? 9 : i % 5 == 0 ? 8 : i % 3 == 0 ? 10 : 11 - i % 2 * 4;
+    out.push_back(static_cast<uint8_t>(exponent << 3 | (i * 3 & 7) | (i & 1) << 7));
+  }
+  return out;
+}
+
+// One value (52) is larger than the digits can say.
+Bytes golden_sparse() {
+  Bytes out;
+  for (int i = 0; i < 64; ++i) {
+    const int m = i % 3 == 0 || i % 5 == 0 ? 0 : 1 + (i % 7 == 0 ? 1 : 0) + (i % 11 == 0 ? 2 : 0) + (i == 52 ? 9 : 0);
+    out.push_back(static_cast<uint8_t>(128 + (i % 4 < 2 ? m : -m)));
+  }
+  return out;
+}
+
+void expect_golden(const char* hex, CodeKind kind, const Bytes& elements) {
+  const Bytes golden = from_hex(hex);
+  const CodedTensor opened = open_coded(golden, "file", "tensor");
+  EXPECT_EQ(opened.header.shape.kind, kind);
+  EXPECT_EQ(decode_all(opened.view), elements);
+  EXPECT_EQ(coded_container(kind, elements, 1, &opened.header.shape), golden);
+}
+
+TEST(CodecGolden, Odd) { expect_golden(kOdd, CodeKind::odd, golden_odd()); }
+TEST(CodecGolden, Float8) { expect_golden(kFloat8, CodeKind::e4m3, golden_float8()); }
+TEST(CodecGolden, Sparse) { expect_golden(kSparse, CodeKind::sparse, golden_sparse()); }
+
 TEST(CodecGolden, BrainFloats) {
   const Bytes golden = from_hex(kBrainFloats);
-  EXPECT_EQ(decode_all(open_coded(golden, "file", "tensor").view), golden_brain_floats());
-  EXPECT_EQ(coded_container(CodeKind::bf16, golden_brain_floats(), 1), golden);
+  const CodedTensor opened = open_coded(golden, "file", "tensor");
+  EXPECT_EQ(decode_all(opened.view), golden_brain_floats());
+  EXPECT_EQ(coded_container(CodeKind::bf16, golden_brain_floats(), 1, &opened.header.shape), golden);
 }
 
 }  // namespace

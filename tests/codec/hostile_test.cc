@@ -15,7 +15,7 @@ Bytes small_container(CodeKind kind, Rng& rng) {
 
 TEST(CodecHostile, EveryFlippedBitIsRefused) {
   Rng rng(1);
-  for (CodeKind kind : {CodeKind::integer, CodeKind::bf16}) {
+  for (CodeKind kind : {CodeKind::integer, CodeKind::bf16, CodeKind::e4m3, CodeKind::sparse}) {
     Bytes coded = small_container(kind, rng);
     ASSERT_NO_THROW(open_coded(coded, "file", "tensor"));
     for (size_t bit = 0; bit < coded.size() * 8; bit += bit < 1024 ? 1 : 3) {
@@ -50,8 +50,7 @@ void forge(Bytes& coded) {
     std::memcpy(&counts, coded.data() + 8, 8);
     std::memcpy(&rows, coded.data() + 16, 8);
     std::memcpy(&columns, coded.data() + 24, 8);
-    header.shape = {static_cast<CodeKind>(coded[5]), coded[6], static_cast<uint8_t>(coded[7] & 15), static_cast<uint8_t>(coded[7] >> 4), {}};
-    std::memcpy(header.shape.table, coded.data() + 48, kClasses);
+    header.shape = shape_of(coded.data());
     header.panels = counts >> 32;
     header.blocks = counts & 0xFFFFFFFF;
     header.rows = rows;

@@ -56,11 +56,14 @@ inline Bytes gaussian_elements(CodeKind kind, size_t count, double size, Rng& rn
     uint32_t bits;
     std::memcpy(&bits, &value, 4);
     if (codes_integers(kind)) {
-      int code = static_cast<int>(std::floor(value));
+      int code = static_cast<int>(kind == CodeKind::sparse ? std::nearbyint(value) : std::floor(value));
       if (kind == CodeKind::odd) code = 2 * code + 1;
       out.push_back(static_cast<uint8_t>(std::clamp(code, -127, 127) + 128));
     } else if (kind == CodeKind::bf16) {
       out.insert(out.end(), {static_cast<uint8_t>(bits >> 16), static_cast<uint8_t>(bits >> 24)});
+    } else if (kind == CodeKind::e4m3) {  // exponents below 15, so that none is NaN
+      const int exponent = std::clamp(static_cast<int>(bits >> 23 & 255) - 112, 0, 14);
+      out.push_back(static_cast<uint8_t>(bits >> 31 << 7 | static_cast<uint32_t>(exponent) << 3 | (bits >> 20 & 7)));
     } else if (kind == CodeKind::f16) {  // a made-up half of the same kind of exponents
       const int exponent = std::clamp(static_cast<int>(bits >> 23 & 255) - 112, 0, 30);
       const uint32_t half = bits >> 31 << 15 | static_cast<uint32_t>(exponent) << 10 | (bits >> 13 & 1023);
@@ -72,6 +75,6 @@ inline Bytes gaussian_elements(CodeKind kind, size_t count, double size, Rng& rn
   return out;
 }
 
-constexpr CodeKind kAllKinds[] = {CodeKind::integer, CodeKind::odd, CodeKind::bf16, CodeKind::f16, CodeKind::f32};
+constexpr CodeKind kAllKinds[] = {CodeKind::integer, CodeKind::odd, CodeKind::bf16, CodeKind::f16, CodeKind::f32, CodeKind::e4m3, CodeKind::sparse};
 
 }  // namespace codecllm

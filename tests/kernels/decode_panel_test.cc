@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "codec/support.h"
+#include "format/float8.h"
 #include "kernels/dispatch.h"
 #include "kernels/linear.h"
 #include "kernels/matrix.h"
@@ -19,7 +20,7 @@ TEST_P(DecodeTier, DecodesEveryShapeOfEveryKind) {
     Bytes data = gaussian_elements(kind, 64 * 37, codes_integers(kind) ? 7 : 0.02, rng);
     const Bytes wild = gaussian_elements(kind, 64 * 6, codes_integers(kind) ? 60 : 1e8, rng);
     data.insert(data.begin() + 64 * 8 * element_bytes(kind), wild.begin(), wild.end());
-    Histogram histogram;
+    ClassCounts histogram;
     histogram.add(kind, data);
     for (const CodeShape& shape : shapes_of(kind, histogram)) {
       const Bytes coded = coded_container(kind, data, 43, &shape);
@@ -28,7 +29,7 @@ TEST_P(DecodeTier, DecodesEveryShapeOfEveryKind) {
       Bytes got(view.panel_bytes());
       kernels_for(GetParam()).decode_panel(view, 0, got.data());
       ASSERT_EQ(got, data) << "kind " << static_cast<int>(kind) << " low bits " << +shape.low_bits << " digits " << +shape.second_bits
-                           << ", " << +shape.third_bits;
+                           << ", " << +shape.third_bits << ", " << +shape.fourth_bits << " first " << +shape.first_bits;
     }
   }
 }
@@ -74,13 +75,14 @@ Matrix random_plain(Element element, int64_t rows, int64_t columns, Rng& rng) {
       float_rows.push_back(values.data() + i * columns);
       code_rows.push_back(codes.data() + i * columns);
     }
-    if (is_integer(element)) {
+    if (is_float8(element)) encode_float8(values, 0x1p-7f, kE4m3, codes.data());
+    if (is_scaled(element)) {
       w.set_panel(panel, code_rows);
     } else {
       w.set_panel(panel, float_rows, DType::f32);
     }
   }
-  for (int64_t n = 0; is_integer(element) && n < rows; ++n) w.set_scale(n, 0, static_cast<float>(rng.uniform() + 0.1));
+  for (int64_t n = 0; is_scaled(element) && n < rows; ++n) w.set_scale(n, 0, static_cast<float>(rng.uniform() + 0.1));
   return w;
 }
 
@@ -96,7 +98,7 @@ std::vector<float> product_of(Isa isa, const Matrix& w, const std::vector<float>
 TEST_P(DecodeTier, ProductsAreThoseOfThePlainMatrix) {
   Rng rng(3);
   ThreadPool pool(2);
-  for (Element element : {Element::bf16, Element::f16, Element::f32, Element::u8}) {
+  for (Element element : {Element::bf16, Element::f16, Element::f32, Element::u8, Element::e4m3}) {
     for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{1, 1}, {16, 64}, {17, 33}, {100, 99}, {80, 514}}) {
       const Matrix plain = random_plain(element, rows, columns, rng), coded = encoded(pool, plain);
       ASSERT_NE(coded.view().coded, nullptr);
@@ -123,7 +125,11 @@ TEST(CodedMatrix, RefusesAContainerOfAnotherShape) {
   ThreadPool pool(1);
   const Matrix plain = random_plain(Element::bf16, 32, 64, rng);
   for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{32, 60}, {31, 64}, {64, 32}})
-    EXPECT_THROW(Matrix::from_coded(encode_matrix(pool, plain.view(), CodeKind::bf16), rows, columns, ScaleType::bf16, {}), Error);
+  {
+    Buffer container = encode_matrix(pool, plain.view(), CodeKind::bf16);
+    const CodedTensor opened = open_coded(container.as<const uint8_t>(), "file", "tensor");
+    EXPECT_THROW(Matrix::from_coded(std::move(container), opened, rows, columns, ScaleType::bf16, {}), Error);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(, DecodeTier, ::testing::ValuesIn(available_isas()),

@@ -13,6 +13,22 @@ struct PlaneReader {
   int64_t position, end;  // bits
 
   VEC void clamp() { position = position < end ? position : end; }
+  VEC void clamp_downwards() { position = position > 0 ? position : 0; }
+
+  // The same for a stream that is read from its end: the planes lie below the position.
+  template <int kBits>
+  VEC void add_below(vb& v, uint64_t mask, int unit) {
+    const int count = static_cast<int>(_mm_popcnt_u64(mask));
+    position -= count * kBits;
+    uint64_t word = load64(stream + (position >> 3)) >> (position & 7);
+    for (int b = 0; b < kBits; ++b, word >>= count & 63) v = add_where(v, _pdep_u64(word, mask), unit << b);
+  }
+
+  // The next plane of signs.
+  VEC uint64_t signs_below(uint64_t mask) {
+    position -= static_cast<int>(_mm_popcnt_u64(mask));
+    return _pdep_u64(load64(stream + (position >> 3)) >> (position & 7), mask);
+  }
 
   // Adds the digit of every lane in `mask`, times `unit`; returns the lanes whose digit is all ones.
   template <int kBits>
@@ -30,20 +46,27 @@ struct PlaneReader {
   }
 };
 
-template <int kSecond, int kThird>
-VEC void add_digits(vb& v, uint64_t more, int unit, PlaneReader& second, PlaneReader& third) {
-  const uint64_t deep = second.add<kSecond>(v, more, unit);
-  if constexpr (kThird > 0) third.add<kThird>(v, deep, unit);
+struct PanelReaders {
+  PlaneReader second, third, fourth;
+};
+
+template <class Levels>
+VEC void add_digits(vb& v, uint64_t more, int unit, PanelReaders& streams) {
+  const uint64_t deep = streams.second.add<Levels::kSecond>(v, more, unit);
+  if constexpr (Levels::kThird > 0) {
+    const uint64_t deeper = streams.third.add<Levels::kThird>(v, deep, unit);
+    if constexpr (Levels::kFourth > 0) streams.fourth.add_below<Levels::kFourth>(v, deeper, unit);
+  }
 }
 
 // Codes + 128. fixed: the fields of low bits, first digit and sign.
-template <bool kOdd, int kLow>
+template <bool kOdd, int kLow, int kFirst>
 struct IntegerBlock {
-  static constexpr int kFixed = kLow + 3, kBytes = 1;
+  static constexpr int kFixed = kLow + kFirst + 1, kBytes = 1;
   VEC static void prepare(const CodeShape&, uint8_t (&)[2][16]) {}
 
-  template <int kSecond, int kThird>
-  VEC static void decode(const uint8_t* fixed, PlaneReader& second, PlaneReader& third, const uint8_t (&)[2][16], uint8_t* out) {
+  template <class Levels>
+  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&)[2][16], uint8_t* out) {
     vb v;
     if constexpr (kFixed == 8) {
       v = load_bytes(fixed);
@@ -61,7 +84,7 @@ struct IntegerBlock {
       negative = any_bits(v, 1 << (kFixed - 1));
       v = bit_and(v, set1_byte((1 << (kFixed - 1)) - 1));
     }
-    add_digits<kSecond, kThird>(v, at_least(v, 3 << kLow), 1 << kLow, second, third);
+    add_digits<Levels>(v, at_least(v, ((1 << kFirst) - 1) << kLow), 1 << kLow, streams);
     if constexpr (kOdd) {
       v = bit_xor(add_bytes(v, v), set1_byte(0x80));
       v = invert_where(bit_or(v, set1_byte(1)), negative, v);
@@ -70,6 +93,37 @@ struct IntegerBlock {
       v = invert_where(v, negative, v);
     }
     store_bytes(out, v);
+  }
+};
+
+// Codes + 128 of elements that are often zero. fixed: which are not.
+struct SparseBlock {
+  static constexpr int kFixed = 1, kBytes = 1;
+  VEC static void prepare(const CodeShape&, uint8_t (&)[2][16]) {}
+
+  template <class Levels>
+  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&)[2][16], uint8_t* out) {
+    const uint64_t more = load64(fixed);
+    vb v = add_where(set1_byte(0), more, 1);
+    add_digits<Levels>(v, more, 1, streams);
+    // 128 - v = 255 - (v + 127)
+    store_bytes(out, invert_where(add_bytes(v, set1_byte(0x80)), streams.fourth.signs_below(more), add_bytes(v, set1_byte(0x7F))));
+  }
+};
+
+// 8-bit floats: a nibble of sign and three bits of mantissa, and a digit.
+struct Float8Block {
+  static constexpr int kFixed = 6, kBytes = 1;
+  VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
+    for (int i = 0; i < kClasses; ++i) tables[0][i] = static_cast<uint8_t>((shape.table[i] & 15) << 3);
+  }
+
+  template <class Levels>
+  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&tables)[2][16], uint8_t* out) {
+    const vb raw = load_nibbles(fixed);
+    vb v = load_pairs<0>(fixed + 32);
+    add_digits<Levels>(v, at_least(v, 3), 1, streams);
+    store_bytes(out, bit_or(look_up(tables[0], v), add_where(raw, any_bits(raw, 8), 0x80 - 8)));
   }
 };
 
@@ -85,12 +139,12 @@ struct BfloatBlock {
     }
   }
 
-  template <int kSecond, int kThird>
-  VEC static void decode(const uint8_t* fixed, PlaneReader& second, PlaneReader& third, const uint8_t (&tables)[2][16], uint8_t* out) {
+  template <class Levels>
+  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&tables)[2][16], uint8_t* out) {
     constexpr int kRaw = kWide ? 128 : 0;
     const vb raw = load_bytes(fixed + kRaw);
     vb v = load_pairs<0>(fixed + kRaw + 64);
-    add_digits<kSecond, kThird>(v, at_least(v, 3), 1, second, third);
+    add_digits<Levels>(v, at_least(v, 3), 1, streams);
     const vb high = select_bits(set1_byte(0x80), raw, look_up(tables[0], v));
     const vb low = select_bits(set1_byte(0x7F), raw, look_up(tables[1], v));
     const vb a = interleave8_low(low, high), b = interleave8_high(low, high);
@@ -115,12 +169,12 @@ struct HalfBlock {
     for (int i = 0; i < kClasses; ++i) tables[0][i] = static_cast<uint8_t>((shape.table[i] & 31) << 2);
   }
 
-  template <int kSecond, int kThird>
-  VEC static void decode(const uint8_t* fixed, PlaneReader& second, PlaneReader& third, const uint8_t (&tables)[2][16], uint8_t* out) {
+  template <class Levels>
+  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&tables)[2][16], uint8_t* out) {
     const vb low = load_bytes(fixed), nibble = load_nibbles(fixed + 64);
     const uint64_t one = any_bits(nibble, 8), two = load64(fixed + 96);
     vb v = add_where(add_where(set1_byte(0), one, 1), two, 2);
-    add_digits<kSecond, kThird>(v, one & two, 1, second, third);
+    add_digits<Levels>(v, one & two, 1, streams);
     vb high = bit_or(look_up(tables[0], v), bit_and(nibble, set1_byte(3)));
     high = add_where(high, any_bits(nibble, 4), 0x80);
     store_bytes(out, interleave8_low(low, high));
@@ -128,38 +182,47 @@ struct HalfBlock {
   }
 };
 
-template <class Block, int kSecond, int kThird>
+template <int kSecondBits, int kThirdBits, int kFourthBits>
+struct LevelBits {
+  static constexpr int kSecond = kSecondBits, kThird = kThirdBits, kFourth = kFourthBits;
+};
+
+template <class Block, class Levels>
 void decode_blocks(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-  PlaneReader second = {s.second, 0, s.second_bits}, third = {s.third, 0, s.third_bits};
+  PanelReaders streams = {{s.second, 0, s.second_bits}, {s.third, 0, s.third_bits}, {s.third, s.third_bits, 0}};
   alignas(16) uint8_t tables[2][16];
   Block::prepare(view.shape, tables);
   const uint8_t* fixed = s.fixed;
   for (int64_t block = 0; block < view.blocks;) {
-    second.clamp();
-    third.clamp();
+    streams.second.clamp();
+    streams.third.clamp();
+    streams.fourth.clamp_downwards();
     const int64_t stop = view.blocks - block > kClampBlocks ? block + kClampBlocks : view.blocks;
     for (; block < stop; ++block, fixed += Block::kFixed * 8, out += kCodedBlock * Block::kBytes)
-      Block::template decode<kSecond, kThird>(fixed, second, third, tables, out);
+      Block::template decode<Levels>(fixed, streams, tables, out);
   }
 }
 
 template <class Block>
 void decode_levels(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-#define LEVELS(second, third) \
-  if (view.shape.second_bits == second && view.shape.third_bits == third) return decode_blocks<Block, second, third>(view, s, out);
+#define LEVELS(second, third, fourth)                                                                                      \
+  if constexpr (fourth == 0 || Block::kFixed > 1)                                                                          \
+    if (view.shape.second_bits == second && view.shape.third_bits == third && view.shape.fourth_bits == fourth)           \
+      return decode_blocks<Block, LevelBits<second, third, fourth>>(view, s, out);
 #include "codec/levels.def"
 #undef LEVELS
 }
 
 template <bool kOdd>
 void decode_integers(const CodedView& view, const PanelStreams& s, uint8_t* out) {
+  if (view.shape.first_bits == 1) return decode_levels<IntegerBlock<kOdd, 0, 1>>(view, s, out);
   switch (view.shape.low_bits) {
-    case 0: return decode_levels<IntegerBlock<kOdd, 0>>(view, s, out);
-    case 1: return decode_levels<IntegerBlock<kOdd, 1>>(view, s, out);
-    case 2: return decode_levels<IntegerBlock<kOdd, 2>>(view, s, out);
-    case 3: return decode_levels<IntegerBlock<kOdd, 3>>(view, s, out);
-    case 4: return decode_levels<IntegerBlock<kOdd, 4>>(view, s, out);
-    default: return decode_levels<IntegerBlock<kOdd, 5>>(view, s, out);
+    case 0: return decode_levels<IntegerBlock<kOdd, 0, 2>>(view, s, out);
+    case 1: return decode_levels<IntegerBlock<kOdd, 1, 2>>(view, s, out);
+    case 2: return decode_levels<IntegerBlock<kOdd, 2, 2>>(view, s, out);
+    case 3: return decode_levels<IntegerBlock<kOdd, 3, 2>>(view, s, out);
+    case 4: return decode_levels<IntegerBlock<kOdd, 4, 2>>(view, s, out);
+    default: return decode_levels<IntegerBlock<kOdd, 5, 2>>(view, s, out);
   }
 }
 
@@ -171,6 +234,8 @@ void decode_panel(const CodedView& view, int64_t panel, uint8_t* out) {
     case CodeKind::bf16: decode_levels<BfloatBlock<false>>(view, s, out); break;
     case CodeKind::f16: decode_levels<HalfBlock>(view, s, out); break;
     case CodeKind::f32: decode_levels<BfloatBlock<true>>(view, s, out); break;
+    case CodeKind::e4m3: decode_levels<Float8Block>(view, s, out); break;
+    case CodeKind::sparse: decode_levels<SparseBlock>(view, s, out); break;
   }
   patch_exceptions(s, element_bytes(view.shape.kind), out);
 }
