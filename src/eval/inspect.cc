@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <mutex>
+#include <set>
 
 #include "codec/encode_tensor.h"
 #include "eval/lint.h"
@@ -12,6 +13,7 @@
 #include "io/coded_tensors.h"
 #include "io/packed_reader.h"
 #include "io/quant_config.h"
+#include "io/quant_readers.h"
 #include "kernels/dispatch.h"
 #include "model/weights.h"
 
@@ -63,6 +65,7 @@ class Inspector {
     if (tensor.name.find("norm") != std::string::npos) ++result_.kinds["norm"];
     if (is_plain_float(tensor.dtype)) look_at_floats(tensor, report);
     if (tensor.name.ends_with(".weight_scale")) look_at_scales(tensor);
+    if (tensor.dtype == DType::f8_e4m3 || tensor.dtype == DType::f8_e5m2 || tensor.dtype == DType::f8_e8m0) look_at_bytes(tensor, report);
     if (report.not_finite > 0)
       problem(true, tensor.name + " holds " + std::to_string(report.not_finite) + " values that are not finite",
               "the file is damaged or was made by a run that diverged; fetch or convert it again");
@@ -103,6 +106,14 @@ class Inspector {
     report.entropy_bits = entropy(histogram);
   }
 
+  // E4M3 has NaN alone, E5M2 infinity too, E8M0 is a scale.
+  static void look_at_bytes(const TensorInfo& tensor, TensorReport& report) {
+    for (const std::byte b : tensor.data) {
+      const int code = std::to_integer<int>(b);
+      report.not_finite += tensor.dtype == DType::f8_e4m3 ? (code & 0x7f) == 0x7f : tensor.dtype == DType::f8_e5m2 ? (code & 0x7f) >= 0x7c : code == 0xff;
+    }
+  }
+
   void look_at_scales(const TensorInfo& tensor) {
     if (!is_scale_type(tensor.dtype)) return;
     ScaleReport& scales = result_.scales;
@@ -110,6 +121,7 @@ class Inspector {
     int64_t zeros = 0;
     for (int64_t i = 0; i < n; ++i) {
       const double value = load_scale(tensor.data.data(), i, tensor.dtype);
+      if (!std::isfinite(value)) continue;  // told with the tensor's values
       zeros += value == 0 ? 1 : 0;
       if (scales.count + i == 0 || value < scales.min) scales.min = value;
       if (scales.count + i == 0 || value > scales.max) scales.max = value;
@@ -214,11 +226,22 @@ class Inspector {
     if (it != result_.tensors.end()) it->entropy_bits = entropy(histogram);
   }
 
+  // Whether config.json says so itself, and no translator of another layout.
+  bool stored_as_told() const {
+    if (checkpoint_.gguf() != nullptr) return false;
+    const Json config = read_json_file(checkpoint_.config_path());
+    for (const char* key : {"quantization_config", "compression_config"})
+      if (const auto it = config.find(key); it != config.end() && it->is_object())
+        return json_or<std::string>(*it, "quant_method", "", checkpoint_.config_path()) == config_.method();
+    return false;
+  }
+
   void look_at_files() {
     for (Problem& found : lint(checkpoint_, spec_, config_)) result_.problems.push_back(std::move(found));
+    std::set<std::string> told;
     for (const QuantGroup& group : config_.groups())
-      if (const auto sentence = refused_by(group.scheme))
-        problem(false, *sentence, "quantize with int8 or int4-g128 for a checkpoint that vLLM loads");
+      for (const std::string& sentence : readers_of(group))
+        if (stored_as_told() && told.insert(sentence).second) problem(false, sentence, "quantize with int8 or int4-g128 for a checkpoint that vLLM and transformers load");
     if (!config_.method().empty() && !spec_.tied_head &&
         checkpoint_.find(spec_.lm_head + ".weight") != nullptr && config_.group_for(spec_.lm_head) != nullptr)
       problem(false, "lm_head is stored in 16 bits and not in the ignore list, so transformers will expect codes for it",

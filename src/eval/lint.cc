@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "eval/lint.h"
 
+#include <algorithm>
 #include <map>
 
 #include "base/file.h"
+#include "format/plain_float.h"
 #include "io/gguf_model.h"
+#include "io/packed_tensors.h"
+#include "io/tensor_name.h"
 
 namespace codecllm {
 
@@ -24,7 +28,8 @@ std::string scheme_of(const Checkpoint& checkpoint, const QuantConfig& config, c
   if (group == nullptr || !group->scheme.weights) return "unknown";
   const QuantArgs& args = *group->scheme.weights;
   return std::to_string(args.num_bits) + (args.type == NumberType::integer ? " bits, " : "-bit floats, ") + std::string(strategy_name(args.strategy)) +
-         (args.group_size > 0 ? " " + std::to_string(args.group_size) : "") + (args.symmetric ? "" : ", asymmetric");
+         (args.group_size > 0 ? " " + std::to_string(args.group_size) : "") + (args.symmetric ? "" : ", asymmetric") +
+         (group->group_order ? ", activation order" : "") + (group->scheme.activations ? ", with activations" : "");
 }
 
 void lint_fused(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
@@ -56,6 +61,82 @@ void lint_shapes(const Checkpoint& checkpoint, const ModelSpec& spec, const Quan
                    "leave these layers in 16 bits (--ignore) for vLLM; other engines, and this one, take them"});
 }
 
+// vLLM joins q, k, v and gate, up: all but the last must be whole blocks. Its activations are in groups of a block's width.
+void lint_blocks(const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
+  const auto tell = [&](const LinearSpec& linear, const std::string& what) {
+    out.push_back({false, linear.name + " has " + what + "; vLLM will refuse it", "quantize with fp8-channel, which has no such rule"});
+  };
+  for (const LinearSpec& linear : spec.linears()) {
+    const QuantGroup* group = config.group_for(linear.name);
+    if (group == nullptr || !group->scheme.weights || group->scheme.weights->strategy != Strategy::block) continue;
+    const auto [high, wide] = group->scheme.weights->block;
+    const bool last = linear.name.ends_with("v_proj") || linear.name.ends_with("up_proj");
+    if (linear.fused_group >= 0 && !last && linear.rows % high != 0)
+      return tell(linear, std::to_string(linear.rows) + " outputs, which are not whole blocks of " + std::to_string(high));
+    if (group->scheme.activations && linear.columns % wide != 0)
+      return tell(linear, std::to_string(linear.columns) + " inputs, which are not whole blocks of " + std::to_string(wide));
+  }
+}
+
+// Scales that were found by calibration stand in the checkpoint.
+void lint_inputs(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
+  for (const LinearSpec& linear : spec.linears()) {
+    const QuantGroup* group = config.group_for(linear.name);
+    if (group == nullptr || !group->scheme.weights || !group->scheme.activations || group->scheme.activations->dynamic) continue;
+    if (!is_quantized(checkpoint, linear)) continue;
+    const std::string name = linear.name + ".input_scale";
+    const TensorInfo* scale = checkpoint.find(name);
+    if (scale == nullptr) {
+      out.push_back({true, name + " is missing, though the scheme has fixed scales for activations",
+                     "quantize again, or set \"dynamic\": true under input_activations"});
+      return;
+    }
+    for (int64_t i = 0; is_plain_float(scale->dtype) && i < scale->elements(); ++i)
+      if (const float value = load_float(scale->data.data(), i, scale->dtype); !(value > 0)) {
+        out.push_back({true, name + " is " + std::to_string(value), "calibrate again: the layer saw no activations but zeros"});
+        return;
+      }
+  }
+}
+
+void lint_codes(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
+  for (const LinearSpec& linear : spec.linears()) {
+    const QuantGroup* group = config.group_for(linear.name);
+    if (is_stored_quantized(checkpoint, linear.name) && (group == nullptr || !group->scheme.weights))
+      out.push_back({true, linear.name + " is stored as codes, but quantization_config does not say how to read them",
+                     "take it out of \"ignore\", or name it in the targets of its group"});
+    const TensorInfo* zeros = checkpoint.find(linear.name + ".weight_zero_point");
+    if (group != nullptr && zeros != nullptr && zeros->dtype == DType::i8 && zeros->shape.size() == 2 &&
+        checkpoint.find(linear.name + ".weight_packed") != nullptr) {
+      out.push_back({false, zeros->name + " and its like are not packed, as old versions of compressed-tensors left them; vLLM expects words",
+                     "convert to gptq or awq, which pack them, or quantize again"});
+      return;
+    }
+  }
+}
+
+// Every other engine leaves them out as well.
+void lint_biases(const Checkpoint& checkpoint, const ModelSpec& spec, std::vector<Problem>& out) {
+  for (const LinearSpec& linear : spec.linears()) {
+    const TensorInfo* bias = linear.bias ? nullptr : checkpoint.find(linear.name + ".bias");
+    if (bias == nullptr || !is_plain_float(bias->dtype)) continue;
+    std::vector<float> values(static_cast<size_t>(bias->elements()));
+    load_floats(bias->data.data(), 0, bias->dtype, values);
+    if (std::all_of(values.begin(), values.end(), [](float v) { return v == 0; })) continue;  // as old GPTQ tools added
+    out.push_back({true, bias->name + " is not zero, and config.json says that there is no bias", "set \"attention_bias\" or \"mlp_bias\" in config.json"});
+    return;
+  }
+}
+
+void lint_kv_scales(const Checkpoint& checkpoint, std::vector<Problem>& out) {
+  for (const TensorInfo* tensor : checkpoint.tensors())
+    if (is_kv_scale(tensor->name)) {
+      out.push_back({false, tensor->name + " and its like are scales for an 8-bit KV cache, which are not used here",
+                     "nothing to do: --kv int8 finds its scales at run time"});
+      return;
+    }
+}
+
 void lint_files(const Checkpoint& checkpoint, std::vector<Problem>& out) {
   const std::string& directory = checkpoint.directory();
   if (checkpoint.gguf() != nullptr) {
@@ -76,9 +157,15 @@ std::vector<Problem> lint(const Checkpoint& checkpoint, const ModelSpec& spec, c
   std::vector<Problem> out;
   for (const TranslationNote& note : checkpoint.notes()) out.push_back({false, note.text, note.remedy});
   lint_files(checkpoint, out);
+  lint_biases(checkpoint, spec, out);
   if (config.method().empty()) return out;
   lint_fused(checkpoint, spec, config, out);
-  if (checkpoint.gguf() == nullptr) lint_shapes(checkpoint, spec, config, out);
+  if (checkpoint.gguf() != nullptr) return out;
+  lint_shapes(checkpoint, spec, config, out);
+  lint_blocks(spec, config, out);
+  lint_inputs(checkpoint, spec, config, out);
+  lint_codes(checkpoint, spec, config, out);
+  lint_kv_scales(checkpoint, out);
   return out;
 }
 

@@ -3,6 +3,8 @@
 
 #include <iterator>
 
+#include "io/tensor_name.h"
+
 namespace codecllm {
 
 namespace {
@@ -39,9 +41,7 @@ std::optional<std::string_view> fit(std::string_view pattern, std::string_view n
 }
 
 std::optional<std::string> renamed(std::string_view name, std::string_view NamePair::*from, std::string_view NamePair::*to) {
-  const size_t dot = name.rfind('.');
-  if (dot == name.npos) return std::nullopt;
-  const std::string_view module = name.substr(0, dot), suffix = name.substr(dot);
+  const auto [module, suffix] = split_tensor_name(name);
   if (suffix != ".weight" && suffix != ".bias") return std::nullopt;
   for (const NamePair& pair : kGgufNames) {
     const auto number = fit(pair.*from, module);

@@ -5,14 +5,14 @@
 
 #include "format/plain_float.h"
 #include "io/header_scanner.h"
-#include "io/packed.h"
 #include "io/quant_method.h"
+#include "io/tensor_name.h"
 
 namespace codecllm::quant_method {
 
 namespace {
 
-void add_rows(const Checkpoint& checkpoint, const std::string& module, const TensorInfo& codes, Translation& out) {
+void add_rows(const Checkpoint& checkpoint, const std::string& module, const TensorInfo& codes, Translation& out, SchemeList& schemes) {
   const auto fail = [&](const TensorInfo& tensor, const std::string& what) {
     throw Error(ErrorCode::bad_input, "bitsandbytes", what, {.file = checkpoint.file_of(tensor), .tensor = shown(tensor.name)});
   };
@@ -22,20 +22,14 @@ void add_rows(const Checkpoint& checkpoint, const std::string& module, const Ten
   if (const TensorInfo* order = checkpoint.find(module + ".weight_format"))
     if (order->data.size() != 1 || order->data[0] != std::byte{0})
       fail(*order, "the weights are in the order of a GPU's units; save the model again with a newer bitsandbytes");
-  const int64_t rows = codes.shape[0], columns = codes.shape[1];
-  const auto words = static_cast<int64_t>(packed_words(static_cast<size_t>(columns), 8));
-  const MappedFile& file = checkpoint.mapped_file_of(codes);
-  const auto packed = out.make(module + ".weight_packed", DType::i32, {rows, words}, file);
-  const auto scales = out.make(module + ".weight_scale", DType::f32, {rows, 1}, file);
-  const auto shape = out.make(module + ".weight_shape", DType::i64, {2}, file);
-  std::memcpy(shape.data(), codes.shape.data(), 16);
-  std::vector<uint32_t> line(static_cast<size_t>(words));
-  for (int64_t row = 0; row < rows; ++row) {
-    pack_row(reinterpret_cast<const int8_t*>(codes.data.data()) + row * columns, static_cast<size_t>(columns), 8, line.data());
-    std::memcpy(packed.data() + row * words * 4, line.data(), line.size() * 4);
+  CodedLinear linear = {.rows = codes.shape[0], .columns = codes.shape[1], .group = codes.shape[1], .bits = 8};
+  linear.codes.resize(codes.data.size());
+  std::memcpy(linear.codes.data(), codes.data.data(), codes.data.size());
+  for (int64_t row = 0; row < linear.rows; ++row) {
     const float scale = load_float(largest.data.data(), row, DType::f32) / 127;
-    store_float(scales.data(), row, DType::f32, scale > 0 || scale < 0 ? scale : 0x1p-23f);  // rows of zeros have SCB 0
+    linear.scales.push_back(scale == 0 ? 0x1p-23f : scale);  // rows of zeros have SCB 0
   }
+  put_packed(linear, module, checkpoint.mapped_file_of(codes), out, schemes);
 }
 
 }  // namespace
@@ -47,13 +41,11 @@ void bitsandbytes(const Checkpoint& checkpoint, const Json& settings, Translatio
                 {.file = checkpoint.config_path()});
   SchemeList schemes;
   for (const TensorInfo* tensor : checkpoint.tensors()) {
-    const size_t dot = tensor->name.rfind('.');
-    const std::string module = tensor->name.substr(0, dot == std::string::npos ? 0 : dot), part = tensor->name.substr(module.size());
-    const TensorInfo* codes = checkpoint.find(module + ".weight");
+    const auto [module, part] = split_tensor_name(tensor->name);
+    const TensorInfo* codes = checkpoint.find(std::string(module) + ".weight");
     const bool coded = codes != nullptr && codes->dtype == DType::i8;
     if (coded && part == ".weight") {
-      add_rows(checkpoint, module, *tensor, out);
-      schemes.add(module, {.name = "custom", .weights = QuantArgs{.num_bits = 8, .strategy = Strategy::channel}}, "pack-quantized");
+      add_rows(checkpoint, std::string(module), *tensor, out, schemes);
     } else if (!coded || (part != ".SCB" && part != ".weight_format")) {
       out.pass(*tensor, checkpoint.mapped_file_of(*tensor));
     }

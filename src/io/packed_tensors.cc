@@ -100,7 +100,9 @@ void find_bytes(const Finder& find, const QuantArgs& args, PackedTensors& out) {
 
 void find_zero_points(const Finder& find, const QuantArgs& args, const std::vector<int64_t>& scales, PackedTensors& out) {
   const bool per_tensor = args.strategy == Strategy::tensor;
-  if (per_tensor || !out.in_words) {
+  const TensorInfo& tensor = find.need(".weight_zero_point");
+  // Old versions of compressed-tensors did not pack them.
+  if (per_tensor || !out.in_words || (tensor.dtype == DType::i8 && tensor.shape == scales)) {
     out.zero_points = &find.need(".weight_zero_point", DType::i8);
     if (!per_tensor || !out.zero_points->shape.empty()) find.expect_shape(*out.zero_points, scales);
     return;

@@ -19,7 +19,7 @@ struct PackedTensors {
   bool in_words = true;                // weight_packed, with weight_shape; false: weight
   const TensorInfo* codes = nullptr;   // I32 [rows, packed_words(columns)], or I8, F8_E4M3, F8_E5M2 [rows, columns]
   const TensorInfo* scales = nullptr;  // weight_scale: a scale type, [scale_shape()], or [] for one per tensor
-  // weight_zero_point, asymmetric only: I32 [packed_words(rows), groups]; I8 where codes are bytes or it is one per tensor
+  // weight_zero_point, asymmetric only: I32 [packed_words(rows), groups]; I8 with codes in bytes, one per tensor, or by old writers
   const TensorInfo* zero_points = nullptr;
   const TensorInfo* group_of_column = nullptr;  // weight_g_idx, activation order only: I32 [columns]
   Packing packing = Packing::dense, zero_point_packing = Packing::dense;

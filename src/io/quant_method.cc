@@ -22,15 +22,23 @@ constexpr MethodRow kQuantMethods[] = {
 #undef QUANT_METHOD
 };
 
-// The settings and the method's name. GPTQ's own tool wrote them into a file beside config.json.
+// Where the tools of GPTQ and AWQ wrote the settings before config.json had a place for them.
+struct SettingsFile {
+  const char *name, *method;
+};
+constexpr SettingsFile kSettingsFiles[] = {{"quantize_config.json", "gptq"}, {"quant_config.json", "awq"}};
+
+// The settings and the method's name.
 std::pair<Json, std::string> settings_of(const Checkpoint& checkpoint) {
   const auto it = checkpoint.config().find("quantization_config");
   if (it != checkpoint.config().end() && it->is_object())
     return {*it, json_or<std::string>(*it, "quant_method", "", checkpoint.config_path())};
-  const std::string path = checkpoint.directory() + "/quantize_config.json";
   const auto coded = [](const TensorInfo* tensor) { return tensor->name.ends_with(".qweight"); };
-  if (!file_exists(path) || std::none_of(checkpoint.tensors().begin(), checkpoint.tensors().end(), coded)) return {};
-  return {read_json_file(path), "gptq"};
+  if (std::none_of(checkpoint.tensors().begin(), checkpoint.tensors().end(), coded)) return {};
+  for (const SettingsFile& file : kSettingsFiles)
+    if (const std::string path = checkpoint.directory() + "/" + file.name; file_exists(path)) return {read_json_file(path), file.method};
+  throw Error(ErrorCode::bad_input, "quantization_config", "weights are stored as codes (qweight), and neither config.json nor quantize_config.json "
+              "says how; fetch the model's JSON files again", {.file = checkpoint.config_path()});
 }
 
 }  // namespace
@@ -70,11 +78,8 @@ void put_packed(const CodedLinear& linear, const std::string& module, const Mapp
     pack_row(linear.codes.data() + row * columns, static_cast<size_t>(columns), linear.bits, line.data());
     std::memcpy(packed.data() + row * words(columns) * 4, line.data(), line.size() * 4);
   }
-  const DType type = linear.scales->dtype;
-  const auto scales = out.make(module + ".weight_scale", type, {rows, groups}, file);
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t g = 0; g < groups; ++g)
-      store_float(scales.data(), row * groups + g, type, load_float(linear.scales->data.data(), g * rows + row, type));
+  const auto scales = out.make(module + ".weight_scale", linear.scale_type, {rows, groups}, file);
+  for (int64_t i = 0; i < rows * groups; ++i) store_float(scales.data(), i, linear.scale_type, linear.scales[static_cast<size_t>(i)]);
   const int64_t shape[2] = {rows, columns};
   std::memcpy(out.make(module + ".weight_shape", DType::i64, {2}, file).data(), shape, sizeof shape);
 

@@ -38,8 +38,9 @@ struct CodedLinear {
   int64_t rows = 0, columns = 0, group = 0;  // columns that share a scale
   int bits = 0;
   std::vector<int8_t> codes;                 // [rows, columns]
-  std::vector<int8_t> zeros;                 // [rows, groups]
-  const TensorInfo* scales = nullptr;        // [groups, rows], as GPTQ and AWQ have it
+  std::vector<int8_t> zeros;                 // [rows, groups], or empty: all 0
+  std::vector<float> scales;                 // [rows, groups]
+  DType scale_type = DType::f32;             // F32, or what holds every scale as it is
   std::vector<int32_t> group_of_column;      // [columns], or empty: consecutive columns
 };
 

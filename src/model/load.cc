@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
 #include <map>
 
 #include "format/plain_float.h"
@@ -26,7 +27,7 @@ class Loader {
         config_(QuantConfig::read(checkpoint.config(), checkpoint.config_path())),
         progress_(progress) {
     const auto it = checkpoint.config().find("quantization_config");
-    if (it != checkpoint.config().end() && it->is_object()) coded_name_ = it->value("scheme", coded_name_);
+    if (it != checkpoint.config().end() && it->is_object()) coded_name_ = json_or<std::string>(*it, "scheme", coded_name_, checkpoint.config_path());
   }
 
   ModelWeights load() {
@@ -180,7 +181,11 @@ class Loader {
       if (inputs.strategy != Strategy::tensor) refuse("static activations with more than one scale");
       const TensorInfo& scale = checkpoint_.need(module + ".input_scale");
       if (scale.elements() != 1 || !is_plain_float(scale.dtype)) refuse("an input_scale that is not one F32, BF16 or F16");
-      return {ActivationMode::a8_fixed, load_float(scale.data.data(), 0, scale.dtype)};
+      const float value = load_float(scale.data.data(), 0, scale.dtype);
+      if (!(value > 0) || !std::isfinite(value))
+        throw Error(ErrorCode::bad_input, "load", "is " + std::to_string(value) + ", expected a number above zero; calibrate again",
+                    {.file = checkpoint_.file_of(scale), .tensor = scale.name});
+      return {ActivationMode::a8_fixed, value};
     }
     switch (inputs.strategy) {
       case Strategy::token: return {ActivationMode::a8_token};

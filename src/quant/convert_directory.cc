@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Targets that are directories in Hugging Face's layout.
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
 #include "format/plain_float.h"
+#include "io/quant_readers.h"
+#include "io/tensor_name.h"
 #include "quant/companions.h"
 #include "quant/convert_job.h"
 
@@ -19,6 +19,12 @@ std::vector<LinearSpec> ConvertJob::linears() const {
 
 void ConvertJob::report(double done) const {
   if (progress && !progress(done, "converting")) throw Error(ErrorCode::interrupted, "convert", "interrupted; nothing was written");
+}
+
+void ConvertJob::note_activations() {
+  const auto& groups = config.groups();
+  if (std::any_of(groups.begin(), groups.end(), [](const QuantGroup& group) { return group.scheme.activations.has_value(); }))
+    note("this layout has no quantized activations: they stay in 16 bits");
 }
 
 OrderedJson config_without_quantization(const Checkpoint& checkpoint) {
@@ -37,8 +43,34 @@ void DirectoryWriter::add_copy(const TensorInfo& tensor) {
   add({{tensor.name, tensor.dtype, tensor.shape}}, [&job = job_, &tensor](PartialOutput& output) {
     output.write(tensor.name, 0, tensor.data);
     job.checkpoint.release(tensor);
-    job.tell(tensor.name, std::string(dtype_name(tensor.dtype)), true, 0);
+    job.tell(tensor.name, std::string(dtype_name(tensor.dtype)), {});
   });
+}
+
+void DirectoryWriter::add_floats(const std::string& name, DType dtype, int64_t rows, int64_t columns, std::vector<int64_t> shape,
+                                 std::function<void(int64_t row, std::span<float> values)> read) {
+  add({{name, dtype, std::move(shape)}}, [&job = job_, name, dtype, rows, columns, read = std::move(read)](PartialOutput& output) {
+    std::vector<float> values(static_cast<size_t>(columns));
+    std::vector<std::byte> stored(values.size() * static_cast<size_t>(dtype_bits(dtype)) / 8);
+    Change change;
+    for (int64_t row = 0; row < rows; ++row) {
+      read(row, values);
+      store_floats(values, dtype, stored.data(), change);
+      output.write(name, static_cast<uint64_t>(row) * stored.size(), stored);
+    }
+    job.tell(name, std::string(dtype_name(dtype)), change);
+  });
+}
+
+void DirectoryWriter::add_floats(const SourceLinear& source, DType dtype) {
+  const LinearSpec& linear = source.linear();
+  add_floats(linear.name + ".weight", dtype, linear.rows, linear.columns, {linear.rows, linear.columns},
+             [source](int64_t row, std::span<float> values) { source.values(row, values); });
+}
+
+void DirectoryWriter::add_others(const std::set<std::string, std::less<>>& modules) {
+  for (const TensorInfo* tensor : job_.checkpoint.tensors())
+    if (const auto [module, part] = split_tensor_name(tensor->name); part == ".bias" || !modules.contains(module)) add_copy(*tensor);
 }
 
 void DirectoryWriter::finish(OrderedJson config) {
@@ -65,18 +97,22 @@ namespace {
 
 // All tensors as they are, told as compressed-tensors tells them.
 void copy_all(ConvertJob& job, const std::string& method) {
+  for (const LinearSpec& linear : job.linears()) SourceLinear(job.checkpoint, job.config, linear);  // refuses what cannot be told so
   DirectoryWriter writer(job);
   for (const TensorInfo* tensor : job.checkpoint.tensors()) writer.add_copy(*tensor);
   OrderedJson config = config_without_quantization(job.checkpoint);
-  if (const auto it = job.checkpoint.config().find("quantization_config"); it != job.checkpoint.config().end() && it->is_object()) {
+  const Json& all = job.checkpoint.config();
+  auto it = all.find("quantization_config");
+  if (it == all.end() || it->is_null()) it = all.find("compression_config");  // as older files call it
+  if (it != all.end() && it->is_object()) {
     OrderedJson quantization = OrderedJson(*it);
     quantization["quant_method"] = method;
     if (method == "codecllm") quantization["version"] = kCodecllmQuantVersion;
     config["quantization_config"] = std::move(quantization);
-    std::set<std::string> refused;
+    std::set<std::string> told;
     for (const QuantGroup& group : job.config.groups())
-      if (const auto sentence = refused_by(group.scheme); sentence && method != "codecllm" && refused.insert(*sentence).second)
-        job.result.notes.push_back(*sentence);
+      for (const std::string& sentence : readers_of(group))
+        if (method != "codecllm" && told.insert(sentence).second) job.note(sentence);
   }
   writer.finish(std::move(config));
 }
@@ -90,46 +126,23 @@ void to_codecllm(ConvertJob& job) { copy_all(job, "codecllm"); }
 
 void to_bf16(ConvertJob& job) {
   DirectoryWriter writer(job);
-  std::set<std::string> modules;
-  const auto rounded = [&job](const std::string& name, int64_t rows, int64_t columns, PartialOutput& output,
-                              const std::function<void(int64_t, std::span<float>)>& read) {
-    std::vector<float> values(static_cast<size_t>(columns));
-    std::vector<std::byte> stored(values.size() * 2);
-    bool exact = true;
-    double worst = 0;
-    for (int64_t row = 0; row < rows; ++row) {
-      read(row, values);
-      for (int64_t k = 0; k < columns; ++k) {
-        const float value = values[static_cast<size_t>(k)];
-        store_float(stored.data(), k, DType::bf16, value);
-        const float now = load_float(stored.data(), k, DType::bf16);
-        exact = exact && (now == value || std::isnan(value));
-        worst = std::max(worst, now == value ? 0 : std::fabs(static_cast<double>(now) - value));
-      }
-      output.write(name, static_cast<uint64_t>(row) * stored.size(), stored);
-    }
-    job.tell(name, "BF16", exact, worst);
-  };
+  std::set<std::string, std::less<>> modules;
   for (const LinearSpec& linear : job.linears()) {
     const SourceLinear source(job.checkpoint, job.config, linear);
     if (source.args() == nullptr) continue;
     modules.insert(linear.name);
-    writer.add({{linear.name + ".weight", DType::bf16, {linear.rows, linear.columns}}}, [source, rounded](PartialOutput& output) {
-      rounded(source.linear().name + ".weight", source.linear().rows, source.linear().columns, output,
-              [&](int64_t row, std::span<float> values) { source.values(row, values); });
-    });
+    writer.add_floats(source, DType::bf16);
   }
   for (const TensorInfo* tensor : job.checkpoint.tensors()) {
-    const size_t dot = tensor->name.rfind('.');
-    if (dot != std::string::npos && modules.contains(tensor->name.substr(0, dot)) && !tensor->name.ends_with(".bias")) continue;
+    const auto [module, part] = split_tensor_name(tensor->name);
+    if (modules.contains(module) && part != ".bias") continue;
     if (!is_plain_float(tensor->dtype) || tensor->dtype == DType::bf16 || tensor->shape.empty()) {
       writer.add_copy(*tensor);
       continue;
     }
-    writer.add({{tensor->name, DType::bf16, tensor->shape}}, [tensor, rounded](PartialOutput& output) {
-      const int64_t columns = tensor->shape.back(), rows = columns == 0 ? 0 : tensor->elements() / columns;
-      rounded(tensor->name, rows, columns, output,
-              [&](int64_t row, std::span<float> values) { load_floats(tensor->data.data(), row * columns, tensor->dtype, values); });
+    const int64_t columns = tensor->shape.back(), rows = columns == 0 ? 0 : tensor->elements() / columns;
+    writer.add_floats(tensor->name, DType::bf16, rows, columns, tensor->shape, [tensor, columns](int64_t row, std::span<float> values) {
+      load_floats(tensor->data.data(), row * columns, tensor->dtype, values);
     });
   }
   OrderedJson config = config_without_quantization(job.checkpoint);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // GGUF: one file with tokenizer and metadata. Vectors are F32, as llama.cpp asks; embeddings keep their floats.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
+#include <map>
 
 #include "base/file.h"
 #include "format/plain_float.h"
 #include "io/gguf_metadata.h"
 #include "io/gguf_writer.h"
+#include "io/tensor_name.h"
+#include "quant/convert_encode.h"
 #include "quant/convert_job.h"
 
 namespace codecllm {
@@ -52,6 +54,7 @@ class GgufTarget {
 
   void write() {
     plan();
+    job_.note_activations();
     OrderedJson metadata = describe();
     const GgufLayout layout = gguf_layout(metadata, decls_);
     AtomicFile file(job_.output);
@@ -81,17 +84,16 @@ class GgufTarget {
   }
 
   void plan() {
-    std::set<std::string> done;
+    std::set<std::string, std::less<>> done;
     for (const LinearSpec& linear : job_.linears()) {
       const SourceLinear source(job_.checkpoint, job_.config, linear);
       add_linear(source);
       done.insert(linear.name);
     }
     for (const TensorInfo* tensor : job_.checkpoint.tensors()) {
-      const size_t dot = tensor->name.rfind('.');
-      const std::string module = tensor->name.substr(0, dot == std::string::npos ? 0 : dot);
-      if (done.contains(module) && !tensor->name.ends_with(".bias")) continue;
-      if (tensor->name.ends_with("rotary_emb.inv_freq") || (tensor->name == "lm_head.weight" && job_.spec.tied_head)) continue;
+      const auto [module, part] = split_tensor_name(tensor->name);
+      if (done.contains(module) && part != ".bias") continue;
+      if (tensor->name.ends_with("rotary_emb.inv_freq") || is_kv_scale(tensor->name) || (tensor->name == "lm_head.weight" && job_.spec.tied_head)) continue;
       add_plain(*tensor);
     }
     add_rotation();
@@ -138,7 +140,7 @@ class GgufTarget {
       type = *wanted_;
       // As llama.cpp does, the head keeps more bits than the rest.
       if (source.linear().kind == LinearKind::lm_head && type == GgmlType::q4_0) type = GgmlType::q8_0;
-    } else if (source.args() == nullptr || source.args()->type != NumberType::integer) {
+    } else if (!source.integer() || !source.args()->symmetric || !source.order().empty()) {
       return nullptr;
     } else if (source.args()->num_bits <= 4) {
       type = GgmlType::q4_0;
@@ -161,20 +163,12 @@ class GgufTarget {
     const DType dtype = dtype_of(type);
     std::vector<std::byte> out(static_cast<size_t>(rows * columns * ggml_traits(type).block_bytes));
     std::vector<float> values(static_cast<size_t>(columns));
-    bool exact = true;
-    double worst = 0;
+    Change change;
     for (int64_t row = 0; row < rows; ++row) {
       read(source_row(name, row), values);
-      for (int64_t k = 0; k < columns; ++k) {
-        const float value = values[static_cast<size_t>(k)];
-        store_float(out.data(), row * columns + k, dtype, value);
-        const float now = load_float(out.data(), row * columns + k, dtype);
-        if (now == value || (std::isnan(now) && std::isnan(value))) continue;
-        exact = false;
-        worst = std::max(worst, std::fabs(static_cast<double>(now) - value));
-      }
+      store_floats(values, dtype, out.data() + row * columns * ggml_traits(type).block_bytes, change);
     }
-    job_.tell(name, std::string(ggml_traits(type).name), exact, worst);
+    job_.tell(name, std::string(ggml_traits(type).name), change);
     return out;
   }
 
@@ -186,7 +180,7 @@ class GgufTarget {
       std::memcpy(codes, block.codes, sizeof block.codes);
       return f16_to_f32(f32_to_f16(block.scale));
     };
-    const EncodedLinear linear = encode_linear(job_.context, source, coding.bits, kGgufBlock, DType::f16, round);
+    const EncodedLinear linear = encode_linear(job_.context, source, {.bits = coding.bits, .group = kGgufBlock, .round = round});
     const int64_t block_bytes = ggml_traits(coding.type).block_bytes, groups = linear.groups();
     std::vector<std::byte> out(static_cast<size_t>(linear.rows * groups * block_bytes));
     for (int64_t row = 0; row < linear.rows; ++row)
@@ -197,7 +191,7 @@ class GgufTarget {
         std::memcpy(block.codes, linear.codes.data() + from * kGgufBlock, sizeof block.codes);
         coding.write(block, out.data() + (row * groups + g) * block_bytes);
       }
-    job_.tell(name, std::string(ggml_traits(coding.type).name), linear.exact, linear.max_error);
+    job_.tell(name, std::string(ggml_traits(coding.type).name), linear.change);
     return out;
   }
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// GPTQ (first version) and AWQ ("gemm"): qweight, qzeros, scales and, for GPTQ, g_idx of every linear layer but lm_head.
+// GPTQ (zero points in its second version, since the first has no room for a zero point of 0, and GPTQModel refuses them in
+// it) and AWQ ("gemm"): qweight, qzeros, scales and, for GPTQ, g_idx of every linear layer but lm_head.
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <numeric>
 
 #include "format/plain_float.h"
 #include "io/gptq_layout.h"
+#include "quant/convert_encode.h"
 #include "quant/convert_job.h"
 
 namespace codecllm {
@@ -16,24 +19,34 @@ struct GroupedTarget {
   bool awq;
   int bits;
   int64_t group_size;  // -1: one group for each row
+  bool zeros = false, order = false;
 };
 
-// The bits of most layers, and a group that all of their groups are made of; a plain model gets 4 bits in groups of 128, or
-// of the largest power of two from 32 on that divides all rows. These layouts have one of both for the whole model.
+// The bits of most layers, and a group that all of their groups are made of, since these layouts have one of both for the
+// whole model. Where codes are found anew, groups of 128, or of the largest power of two from 32 on that divides all rows:
+// of 8 bits for 8-bit floats, of 4 for a plain model.
 GroupedTarget choose_grouped(const ConvertJob& job, bool awq) {
+  GroupedTarget target = {awq, 4, -1};
   std::map<int, int> count;
-  int64_t group = 0, plain_group = 128;
+  int64_t group = 0, new_group = 128;
+  std::vector<SourceLinear> sources;
   for (const LinearSpec& linear : job.linears()) {
     if (linear.kind == LinearKind::lm_head) continue;
-    while (plain_group >= 32 && linear.columns % plain_group != 0) plain_group /= 2;
-    const SourceLinear source(job.checkpoint, job.config, linear);
-    if (source.args() == nullptr || source.args()->type != NumberType::integer) continue;
-    ++count[source.args()->num_bits];
-    if (source.reader().group() != linear.columns) group = std::gcd(group, source.reader().group());
+    while (new_group >= 32 && linear.columns % new_group != 0) new_group /= 2;
+    sources.emplace_back(job.checkpoint, job.config, linear);
+    if (sources.back().args() != nullptr) ++count[sources.back().code_bits()];
   }
-  if (count.empty()) return {awq, 4, plain_group >= 32 ? plain_group : -1};
-  const int most = std::max_element(count.begin(), count.end(), [](const auto& a, const auto& b) { return a.second < b.second; })->first;
-  return {awq, awq || most <= 4 ? 4 : 8, group > 0 ? group : -1};
+  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
+  if (!awq && !count.empty() && std::max_element(count.begin(), count.end(), fewer)->first > 4) target.bits = 8;
+  for (const SourceLinear& source : sources) {
+    const bool kept = source.integer() && source.code_bits() <= target.bits && (source.order().empty() || !awq);
+    if (kept && source.reader().group() != source.linear().columns) group = std::gcd(group, source.reader().group());
+    if (!kept && new_group >= 32) group = std::gcd(group, new_group);
+    target.zeros = target.zeros || (kept && !source.args()->symmetric);
+    target.order = target.order || (kept && !source.order().empty());
+  }
+  if (group > 0) target.group_size = group;
+  return target;
 }
 
 std::vector<std::byte> bytes_of_words(const std::vector<uint32_t>& words) {
@@ -47,22 +60,20 @@ class GroupedWriter {
   GroupedWriter(ConvertJob& job, const GroupedTarget& target) : job_(job), target_(target), writer_(job) {}
 
   void write() {
-    const std::string method = target_.awq ? "awq" : "gptq";
-    std::set<std::string> modules;
+    std::set<std::string, std::less<>> modules;
     for (const LinearSpec& linear : job_.linears()) {
       const SourceLinear source(job_.checkpoint, job_.config, linear);
       if (linear.kind == LinearKind::lm_head) {
-        if (source.args() != nullptr) add_plain(source), modules.insert(linear.name);
+        // Not every reader of these layouts takes it quantized. F32 loses nothing.
+        if (source.args() != nullptr) writer_.add_floats(source, DType::f32), modules.insert(linear.name);
         continue;
       }
       check(source);
       add(source);
       modules.insert(linear.name);
     }
-    for (const TensorInfo* tensor : job_.checkpoint.tensors()) {
-      const size_t dot = tensor->name.rfind('.');
-      if (dot == std::string::npos || !modules.contains(tensor->name.substr(0, dot)) || tensor->name.ends_with(".bias")) writer_.add_copy(*tensor);
-    }
+    writer_.add_others(modules);
+    job_.note_activations();
     OrderedJson config = config_without_quantization(job_.checkpoint);
     config["quantization_config"] = quantization();
     writer_.finish(std::move(config));
@@ -99,20 +110,21 @@ class GroupedWriter {
 
   void put(const SourceLinear& source, PartialOutput& output) {
     const std::string& name = source.linear().name;
-    const EncodedLinear linear = encode_linear(job_.context, source, target_.bits, group_of(source), DType::f16, nearest_codes(target_.bits, DType::f16));
+    const EncodedLinear linear = encode_linear(
+        job_.context, source, {.bits = target_.bits, .group = group_of(source), .zeros = target_.zeros || target_.awq, .order = !target_.awq});
     const auto rows = static_cast<size_t>(linear.rows), columns = static_cast<size_t>(linear.columns), groups = static_cast<size_t>(linear.groups());
     const size_t per_word = 32 / static_cast<size_t>(target_.bits);
     std::vector<uint32_t> words(rows * columns / per_word), zero_words(rows * groups / per_word);
-    const std::vector<int8_t> zeros(rows * groups, 0);
     if (target_.awq) {
       awq_pack(linear.codes.data(), rows, columns, words.data());
-      awq_pack(zeros.data(), rows, groups, zero_words.data());
+      awq_pack(linear.zeros.data(), rows, groups, zero_words.data());
     } else {
       gptq_pack(linear.codes.data(), rows, columns, target_.bits, words.data());
-      gptq_pack_zeros(zeros.data(), rows, groups, target_.bits, true, zero_words.data());
-      std::vector<int32_t> order(columns);
-      for (size_t k = 0; k < columns; ++k) order[k] = static_cast<int32_t>(k / static_cast<size_t>(linear.group));
-      output.write(name + ".g_idx", 0, std::as_bytes(std::span(order)));
+      gptq_pack_zeros(linear.zeros.data(), rows, groups, target_.bits, !target_.zeros, zero_words.data());
+      std::vector<int32_t> group_of_column(columns);
+      for (size_t k = 0; k < columns; ++k)
+        group_of_column[linear.order.empty() ? k : static_cast<size_t>(linear.order[k])] = static_cast<int32_t>(k / static_cast<size_t>(linear.group));
+      output.write(name + ".g_idx", 0, std::as_bytes(std::span(group_of_column)));
     }
     std::vector<std::byte> scales(rows * groups * 2);
     for (size_t row = 0; row < rows; ++row)
@@ -120,29 +132,15 @@ class GroupedWriter {
     output.write(name + ".qweight", 0, bytes_of_words(words));
     output.write(name + ".qzeros", 0, bytes_of_words(zero_words));
     output.write(name + ".scales", 0, scales);
-    job_.tell(name + ".weight", "INT" + std::to_string(target_.bits), linear.exact, linear.max_error);
-  }
-
-  // lm_head stays plain: not every reader of these layouts takes it quantized. F32 loses nothing.
-  void add_plain(const SourceLinear& source) {
-    const LinearSpec& linear = source.linear();
-    writer_.add({{linear.name + ".weight", DType::f32, {linear.rows, linear.columns}}}, [this, source](PartialOutput& output) {
-      const LinearSpec& head = source.linear();
-      std::vector<float> values(static_cast<size_t>(head.columns));
-      for (int64_t row = 0; row < head.rows; ++row) {
-        source.values(row, values);
-        output.write(head.name + ".weight", static_cast<uint64_t>(row * head.columns) * 4, std::as_bytes(std::span(values)));
-      }
-      job_.tell(head.name + ".weight", "F32", true, 0);
-    });
+    job_.tell(name + ".weight", "INT" + std::to_string(target_.bits), linear.change);
   }
 
   OrderedJson quantization() const {
     if (target_.awq)
       return {{"quant_method", "awq"}, {"bits", 4}, {"group_size", target_.group_size}, {"zero_point", true}, {"version", "gemm"},
               {"modules_to_not_convert", OrderedJson::array({"lm_head"})}};
-    return {{"quant_method", "gptq"}, {"bits", target_.bits}, {"group_size", target_.group_size}, {"desc_act", false}, {"sym", true},
-            {"checkpoint_format", "gptq"}, {"pack_dtype", "int32"}, {"lm_head", false}, {"damp_percent", 0.01}, {"true_sequential", true}};
+    return {{"quant_method", "gptq"}, {"bits", target_.bits}, {"group_size", target_.group_size}, {"desc_act", target_.order}, {"sym", !target_.zeros},
+            {"checkpoint_format", target_.zeros ? "gptq_v2" : "gptq"}, {"pack_dtype", "int32"}, {"lm_head", false}, {"damp_percent", 0.01}, {"true_sequential", true}};
   }
 
   ConvertJob& job_;

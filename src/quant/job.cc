@@ -7,6 +7,7 @@
 #include "codec/container.h"
 #include "io/coded_tensors.h"
 #include "io/packed_tensors.h"
+#include "io/quant_readers.h"
 #include "quant/companions.h"
 
 namespace codecllm {
@@ -153,7 +154,8 @@ class Planner {
       group.name = "group_" + std::to_string(groups.size());
       if (by_args.size() > 1) group.targets = modules;
       group.scheme = schemes[key];
-      if (const auto sentence = refused_by(group.scheme)) job_.notes.push_back(*sentence);
+      for (std::string& sentence : readers_of(group))
+        if (std::find(job_.notes.begin(), job_.notes.end(), sentence) == job_.notes.end()) job_.notes.push_back(std::move(sentence));
       groups.push_back(std::move(group));
     }
     job_.config["quantization_config"] = make_quant_config(groups, ignore);

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "format/grid.h"
+#include "io/column_order.h"
 #include "quant/rtn.h"
 #include "quant/verify.h"
 
@@ -42,14 +43,6 @@ struct RowResult {
   Range range;
   bool bad_scale = false, bad_code = false, unstable_code = false, bad_source = false, not_nearest = false;
 };
-
-// Columns group by group, where g_idx scatters them.
-template <class T>
-void to_group_order(std::vector<T>& row, std::span<const int32_t> order) {
-  if (order.empty()) return;
-  const std::vector<T> before = row;
-  for (size_t k = 0; k < order.size(); ++k) row[k] = before[order[k]];
-}
 
 RowResult check_row(const PackedReader& reader, const QuantArgs& args, const LayerOrigin& origin, int64_t row,
                     std::vector<int8_t>& codes, std::vector<int8_t>& again, std::vector<float>& values,

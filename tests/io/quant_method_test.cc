@@ -223,6 +223,80 @@ TEST(QuantMethod, TheOtherVersionIsNoted) {
   }
 }
 
+TEST(QuantMethod, ZeroPointsOfGptqsRuleInAwqAreNoted) {
+  const TempDirectory dir;
+  Numbers n = draw(4, true, false);
+  for (int& zero : n.zeros) zero = 7;
+  const Checkpoint checkpoint(awq(n).write(dir, R"({"quant_method": "awq", "bits": 4, "group_size": 16})"));
+  ASSERT_EQ(checkpoint.notes().size(), 1u);
+  EXPECT_THAT(checkpoint.notes()[0].text, HasSubstr("every zero point is 7"));
+}
+
+TEST(QuantMethod, LayersMayDiffer) {
+  for (const std::string rule : {R"("m": {"bits": 4})", R"("+:m$": {"bits": 4, "group_size": 16})", R"("-:norm": {}, "+:m": {"bits": 4}, "other": {"bits": 2})"}) {
+    const TempDirectory dir;
+    const Numbers n = draw(4, true, false);
+    expect_layer(Checkpoint(gptq(n, 4, true, false).write(
+                     dir, R"({"quant_method": "gptq", "bits": 8, "group_size": 16, "sym": true, "dynamic": {)" + rule + "}}")), n, 4, true, false);
+  }
+}
+
+// Before config.json had a place for them.
+TEST(QuantMethod, SettingsInAFileOfTheirOwn) {
+  const Numbers n = draw(4, false, true), even = draw(4, false, false);
+  {
+    const TempDirectory dir;
+    gptq(n, 4, true, true).write(dir, "null");
+    EXPECT_THAT(error_of([&] { Checkpoint checkpoint(dir.path()); }), HasSubstr("neither config.json nor quantize_config.json"));
+    dir.write("quantize_config.json", R"({"bits": 4, "group_size": 16, "desc_act": true, "sym": false})");
+    expect_layer(Checkpoint(dir.path()), n, 4, false, true);
+  }
+  const TempDirectory dir;
+  awq(even).write(dir, "null");
+  dir.write("quant_config.json", R"({"zero_point": true, "q_group_size": 16, "w_bit": 4, "version": "GEMM"})");
+  expect_layer(Checkpoint(dir.path()), even, 4, false, false);
+}
+
+// Codes, scales and zero points in different files.
+TEST(QuantMethod, SeveralFiles) {
+  const TempDirectory dir;
+  const Numbers n = draw(4, false, true);
+  gptq(n, 4, true, true).write(dir, R"({"quant_method": "gptq", "bits": 4, "group_size": 16})");
+  const SafetensorsFile whole(dir / "model.safetensors");
+  Json map = Json::object();
+  std::map<std::string, std::vector<TensorData>> files;
+  int at = 0;
+  for (const TensorInfo& tensor : whole.tensors()) {
+    const std::string file = "model-0000" + std::to_string(at++ % 3 + 1) + "-of-00003.safetensors";
+    map[tensor.name] = file;
+    files[file].push_back({{tensor.name, tensor.dtype, tensor.shape}, tensor.data});
+  }
+  for (const auto& [file, tensors] : files) write_safetensors(dir / file, tensors);
+  dir.write("model.safetensors.index.json", Json({{"metadata", Json::object()}, {"weight_map", map}}).dump());
+  std::filesystem::remove(dir / "model.safetensors");
+  expect_layer(Checkpoint(dir.path()), n, 4, false, true);
+}
+
+TEST(QuantMethod, Float8LayersThatWereLeftOut) {
+  const TempDirectory dir;
+  Maker maker;
+  maker.put("m.weight", DType::f8_e4m3, {2, 2}, std::vector<uint8_t>{0x38, 0x7E, 1, 0});
+  maker.put("m.weight_scale", DType::f32, {}, std::vector<float>{0.5f});
+  maker.put("m.input_scale", DType::f32, {}, std::vector<float>{0.25f});
+  maker.put("attn.k_scale", DType::f32, {}, std::vector<float>{2.0f});
+  maker.put("left.weight", DType::bf16, {2, 2}, std::vector<uint16_t>{1, 2, 3, 4});
+  const Checkpoint checkpoint(maker.write(
+      dir, R"({"quant_method": "fp8", "activation_scheme": "static", "ignored_layers": ["left"], "kv_cache_scheme": {"num_bits": 8}})"));
+  const QuantConfig config = QuantConfig::read(checkpoint.config(), "f");
+  EXPECT_EQ(config.group_for("left"), nullptr);
+  EXPECT_EQ(checkpoint.need("left.weight").dtype, DType::bf16);
+  const QuantScheme scheme = *config.scheme_for("m");
+  EXPECT_FALSE(scheme.activations->dynamic);
+  EXPECT_EQ(scheme.activations->strategy, Strategy::tensor);
+  EXPECT_EQ(packed_tensors(checkpoint, "m", *scheme.weights).rows, 2);
+  EXPECT_NE(checkpoint.find("attn.k_scale"), nullptr);
+}
+
 TEST(QuantMethod, BitsAndBytes) {
   const TempDirectory dir;
   Maker maker;
@@ -269,7 +343,11 @@ TEST(QuantMethod, WhatDoesNotFitIsRefused) {
   EXPECT_THAT(refusal(same, R"({"quant_method": "gptq", "bits": 4, "group_size": 0})"), HasSubstr("group_size is 0"));
   EXPECT_THAT(refusal(same, R"({"quant_method": "gptq", "bits": 5, "group_size": 16})", ErrorCode::unsupported), HasSubstr("5 bits"));
   EXPECT_THAT(refusal(same, R"({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"})", ErrorCode::unsupported), HasSubstr("'marlin'"));
-  EXPECT_THAT(refusal(same, R"({"quant_method": "gptq", "bits": 4, "group_size": 16, "dynamic": {"x": {"bits": 8}}})", ErrorCode::unsupported), HasSubstr("'dynamic'"));
+  EXPECT_THAT(refusal(same, R"({"quant_method": "gptq", "bits": 4, "group_size": 16, "dynamic": {"m": {"bits": 8}, ".": {"bits": 2}}})", ErrorCode::unsupported),
+              HasSubstr("two entries of 'dynamic' fit 'm'"));
+  EXPECT_THAT(refusal(same, R"({"quant_method": "gptq", "bits": 4, "group_size": 16, "dynamic": {"m": {"bits": 6}}})", ErrorCode::unsupported), HasSubstr("6 bits"));
+  EXPECT_THAT(refusal(same, R"({"quant_method": "gptq", "bits": 4, "group_size": 16, "dynamic": {"m": 8}})"), HasSubstr("dynamic"));
+  EXPECT_THAT(refusal(same, R"({"quant_method": "gptq", "bits": 4, "group_size": 16, "dynamic": {"(": {}}})"), HasSubstr("regular expression"));
   EXPECT_THAT(refusal([](Maker& m) { m.drop("m.scales"); }, settings), HasSubstr("m.scales"));
   EXPECT_THAT(refusal([](Maker& m) { m.drop("m.qzeros"); }, settings), HasSubstr("m.qzeros"));
   EXPECT_THAT(refusal([](Maker& m) { m.put("m.g_idx", DType::i32, {kIn}, std::vector<int32_t>(kIn, 4)); }, settings), HasSubstr("names group 4 of 4"));

@@ -65,6 +65,11 @@ TEST_F(Load, TheUnchangedCopyLoads) {
   EXPECT_EQ(model.read_bytes_per_token(), model.weights.bytes() - 95 * 32 * 4);
 }
 
+TEST_F(Load, ASchemeThatIsNoText) {
+  set_config("quantization_config", {{"quant_method", "codecllm"}, {"version", 1}, {"format", "coded"}, {"scheme", 7}});
+  EXPECT_THAT(error(ErrorCode::bad_input), HasSubstr("scheme"));
+}
+
 TEST_F(Load, MissingTensor) {
   for (const char* name : {kTensor, "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight",
                            "model.layers.0.input_layernorm.weight"}) {

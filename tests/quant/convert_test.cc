@@ -2,78 +2,22 @@
 // What is converted, is read back: as told, exact where the layout can hold it, and off by no more than said elsewhere.
 #include <gmock/gmock.h>
 
-#include <cmath>
 #include <filesystem>
 
-#include "format/plain_float.h"
 #include "model/model_tokenizer.h"
-#include "model/weights.h"
-#include "quant/convert_job.h"
-#include "quant/quantize.h"
-#include "quant/support.h"
+#include "quant/convert_support.h"
 
 namespace codecllm {
 namespace {
 
+using test::converted;
 using test::error_of;
+using test::expect_as_told;
+using test::model_with_tokenizer;
+using test::quantized;
 using test::TempDirectory;
 using test::two_threads;
 using testing::HasSubstr;
-
-// A tiny model with a tokenizer.
-std::string model_with_tokenizer(const TempDirectory& dir) {
-  const std::string path = dir / "model";
-  std::filesystem::copy(test::model_data("llama-bf16"), path);
-  const Json all = read_json_file(test::source_path("tests/text/data/tokenizer_llama2.json"));
-  write_file_atomically(path + "/tokenizer.json", all.at("tokenizer").dump());
-  write_file_atomically(path + "/tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})");
-  return path;
-}
-
-ConvertResult converted(const std::string& from, const std::string& to, const std::string& format, const std::string& type = "auto") {
-  return convert_checkpoint(two_threads(), from, to, {format, type});
-}
-
-std::string quantized(const TempDirectory& dir, const std::string& model, const std::string& scheme) {
-  QuantizeOptions options = {.scheme = scheme_preset(scheme)};
-  quantize_checkpoint(two_threads(), model, dir / scheme, options);
-  return dir / scheme;
-}
-
-// All weights of a model by name, dequantized.
-std::map<std::string, std::vector<float>> all_values(const std::string& model) {
-  const Checkpoint checkpoint(model);
-  const ModelSpec spec = read_spec(checkpoint);
-  const QuantConfig config = QuantConfig::read(checkpoint.config(), checkpoint.config_path());
-  std::map<std::string, std::vector<float>> out;
-  for (const LinearSpec& linear : spec.linears()) {
-    const SourceLinear source(checkpoint, config, linear);
-    std::vector<float>& values = out[linear.name];
-    values.resize(static_cast<size_t>(linear.rows * linear.columns));
-    for (int64_t row = 0; row < linear.rows; ++row)
-      source.values(row, std::span(values).subspan(static_cast<size_t>(row * linear.columns), static_cast<size_t>(linear.columns)));
-  }
-  for (const std::string name : {"model.embed_tokens.weight", "model.norm.weight", "model.layers.1.input_layernorm.weight"})
-    for (int64_t i = 0; i < checkpoint.need(name).elements(); ++i)
-      out[name].push_back(load_float(checkpoint.need(name).data.data(), i, checkpoint.need(name).dtype));
-  return out;
-}
-
-// The result tells the truth: the largest difference of each linear layer is the one it names.
-void expect_as_told(const ConvertResult& result, const std::string& from, const std::string& to) {
-  const auto before = all_values(from), after = all_values(to);
-  ASSERT_EQ(before.size(), after.size());
-  for (const auto& [name, values] : before) {
-    double worst = 0;
-    for (size_t i = 0; i < values.size(); ++i) worst = std::max(worst, std::fabs(static_cast<double>(values[i]) - after.at(name)[i]));
-    const auto told = std::find_if(result.tensors.begin(), result.tensors.end(), [&name = name](const ConvertedTensor& tensor) {
-      return tensor.name == name || tensor.name == name + ".weight" || tensor.name == name + ".weight_packed";
-    });
-    ASSERT_NE(told, result.tensors.end()) << name;
-    EXPECT_EQ(told->max_error, worst) << name;
-    EXPECT_EQ(told->exact, worst == 0) << name;
-  }
-}
 
 TEST(Convert, PlainFloatsToGgufAndBack) {
   const TempDirectory dir;

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// What other engines, or this one, will stumble over is named, with a remedy.
+#include <gtest/gtest.h>
+
+#include "eval/inspect.h"
+#include "format/plain_float.h"
+#include "io/packed.h"
+#include "model/weights.h"
+#include "quant/convert.h"
+#include "quant/convert_source.h"
+#include "quant/quantize.h"
+#include "quant/support.h"
+
+namespace codecllm {
+namespace {
+
+using test::TempDirectory;
+using test::Tensors;
+
+class Lint : public ::testing::Test {
+ protected:
+  std::string quantized(const std::string& scheme, const std::string& model = "llama-bf16") {
+    quantize_checkpoint(test::two_threads(), test::model_data(model), temp_ / scheme, {.scheme = scheme_preset(scheme)});
+    return temp_ / scheme;
+  }
+
+  static void edit_config(const std::string& model, const std::function<void(OrderedJson& quantization)>& edit) {
+    OrderedJson config = OrderedJson::parse(read_file(model + "/config.json"));
+    edit(config["quantization_config"]);
+    write_file_atomically(model + "/config.json", config.dump());
+  }
+
+  static void edit_tensors(const std::string& model, const std::function<void(Tensors& tensors)>& edit) {
+    Tensors tensors = test::read_tensors(model);
+    edit(tensors);
+    test::write_tensors(model + "/model.safetensors", tensors);
+  }
+
+  // The problem that mentions this.
+  static Problem problem(const std::string& model, const std::string& text) {
+    for (const Problem& p : inspect(test::two_threads(), Checkpoint(model)).problems)
+      if (p.text.find(text) != std::string::npos) {
+        EXPECT_FALSE(p.remedy.empty());
+        return p;
+      }
+    ADD_FAILURE() << "no problem about " << text;
+    return {false, "", ""};
+  }
+
+  static bool mentions(const std::string& model, const std::string& text) {
+    for (const Problem& p : inspect(test::two_threads(), Checkpoint(model)).problems)
+      if (p.text.find(text) != std::string::npos) return true;
+    return false;
+  }
+
+  TempDirectory temp_;
+  const std::string q_ = "model.layers.0.self_attn.q_proj";
+};
+
+TEST_F(Lint, BlocksThatFusedLayersCut) {
+  const std::string model = quantized("fp8-block");
+  EXPECT_FALSE(problem(model, q_ + " has 64 outputs, which are not whole blocks of 128").error);
+  // Blocks that all outputs but not all inputs (down_proj's 96) are made of.
+  edit_config(model, [](OrderedJson& config) { config["config_groups"]["group_0"]["weights"]["block_structure"] = {32, 64}; });
+  EXPECT_FALSE(problem(model, "model.layers.0.mlp.down_proj has 96 inputs, which are not whole blocks of 64").error);
+}
+
+TEST_F(Lint, FixedActivationsWithoutScales) {
+  const std::string model = quantized("w8a8");
+  edit_config(model, [](OrderedJson& config) {
+    config["config_groups"]["group_0"]["input_activations"]["dynamic"] = false;
+    config["config_groups"]["group_0"]["input_activations"]["strategy"] = "tensor";
+  });
+  EXPECT_TRUE(problem(model, q_ + ".input_scale is missing").error);
+  std::vector<std::string> names;
+  for (const LinearSpec& linear : read_spec(Checkpoint(model)).linears()) names.push_back(linear.name);
+  for (const float scale : {0.0f, -1.0f, 0.5f}) {
+    edit_tensors(model, [&](Tensors& tensors) {
+      for (const std::string& name : names) tensors[name + ".input_scale"] = test::make_tensor(name + ".input_scale", DType::f32, {1}, {scale});
+    });
+    EXPECT_EQ(mentions(model, q_ + ".input_scale is "), scale <= 0) << scale;
+    if (scale > 0) {
+      EXPECT_GT(load_model(test::two_threads(), model).weights.bytes(), 0u);
+    } else {
+      EXPECT_NE(test::error_of([&] { load_model(test::two_threads(), model); }).find("input_scale"), std::string::npos);
+    }
+  }
+}
+
+TEST_F(Lint, CodesThatTheConfigIgnores) {
+  const std::string model = quantized("int8");
+  edit_config(model, [](OrderedJson& config) { config["ignore"].push_back("re:.*q_proj"); });
+  EXPECT_TRUE(problem(model, q_ + " is stored as codes, but quantization_config does not say how").error);
+}
+
+TEST_F(Lint, ScalesForACacheOfEightBits) {
+  const std::string model = quantized("fp8");
+  EXPECT_FALSE(mentions(model, "KV cache"));
+  edit_tensors(model, [](Tensors& tensors) {
+    const std::string name = "model.layers.0.self_attn.k_scale";
+    tensors[name] = test::make_tensor(name, DType::f32, {1}, {0.5f});
+  });
+  EXPECT_FALSE(problem(model, "scales for an 8-bit KV cache").error);
+  EXPECT_GT(load_model(test::two_threads(), model).weights.bytes(), 0u);
+}
+
+TEST_F(Lint, NumbersOfEightBitsThatAreNone) {
+  const std::string model = quantized("fp8");
+  edit_tensors(model, [&](Tensors& tensors) { tensors.at(q_ + ".weight").data[7] = std::byte{0xff}; });
+  EXPECT_TRUE(problem(model, q_ + ".weight holds 1 values that are not finite").error);
+}
+
+TEST_F(Lint, ScalesThatAreNotFinite) {
+  const std::string model = quantized("int8");
+  edit_tensors(model, [&](Tensors& tensors) { test::set_value(tensors.at(q_ + ".weight_scale"), 0, std::numeric_limits<float>::infinity()); });
+  EXPECT_TRUE(problem(model, q_ + ".weight_scale holds 1 values that are not finite").error);
+  EXPECT_TRUE(std::isfinite(inspect(test::two_threads(), Checkpoint(model)).scales.max));
+}
+
+TEST_F(Lint, BiasesThatTheModelDoesNotHave) {
+  const std::string model = quantized("int8");
+  const auto with_bias = [&](float value) {
+    edit_tensors(model, [&](Tensors& tensors) { tensors[q_ + ".bias"] = test::make_tensor(q_ + ".bias", DType::bf16, {64}, std::vector<float>(64, value)); });
+  };
+  with_bias(0);
+  EXPECT_FALSE(mentions(model, "there is no bias"));
+  with_bias(0.5f);
+  EXPECT_TRUE(problem(model, q_ + ".bias is not zero").error);
+}
+
+TEST_F(Lint, WhatTransformersMustBeTold) {
+  EXPECT_FALSE(problem(quantized("int4-g32-asym"), "CompressedTensorsConfig(dequantize=True)").error);
+  EXPECT_FALSE(mentions(quantized("int4-g32"), "dequantize"));
+  const std::string model = quantized("int8-g32");
+  edit_config(model, [](OrderedJson& config) { config["config_groups"]["group_0"]["weights"]["actorder"] = "group"; });
+  EXPECT_FALSE(problem(model, "refuse activation order").error);
+  convert_checkpoint(test::two_threads(), temp_ / "int4-g32-asym", temp_ / "gptq", {.format = "gptq"});
+  EXPECT_FALSE(mentions(temp_ / "gptq", "dequantize"));  // those are words about compressed-tensors
+}
+
+// As compressed-tensors wrote them before it packed them: one byte each. Both mean the same.
+TEST_F(Lint, ZeroPointsThatAreNotPacked) {
+  const std::string model = quantized("int4-g32-asym");
+  const auto values = [&] {
+    const Checkpoint checkpoint(model);
+    const SourceLinear source(checkpoint, QuantConfig::read(checkpoint.config(), "config.json"), read_spec(checkpoint).linears().front());
+    std::vector<float> row(64);
+    source.values(5, row);
+    return row;
+  };
+  const std::vector<float> packed = values();
+  EXPECT_FALSE(mentions(model, "are not packed"));
+  edit_tensors(model, [](Tensors& tensors) {
+    for (auto& [name, tensor] : tensors) {
+      if (!name.ends_with(".weight_zero_point")) continue;
+      const int64_t rows = tensor.decl.shape[0] * 8, groups = tensor.decl.shape[1];
+      std::vector<std::byte> zeros(static_cast<size_t>(rows * groups));
+      unpack_zero_points(tensor.data.data(), static_cast<size_t>(rows), static_cast<size_t>(groups), 4, Packing::dense,
+                         reinterpret_cast<int8_t*>(zeros.data()));
+      tensor = {{name, DType::i8, {rows, groups}}, zeros};
+    }
+  });
+  EXPECT_FALSE(problem(model, "are not packed").error);
+  EXPECT_EQ(values(), packed);
+  EXPECT_GT(load_model(test::two_threads(), model).weights.bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace codecllm
