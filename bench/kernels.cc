@@ -55,7 +55,7 @@ void attention(benchmark::State& state, KvType type) {
   std::vector<float> row(static_cast<size_t>(spec.kv_heads * spec.head_dim)), query(static_cast<size_t>(spec.heads * spec.head_dim)), out(query);
   for (float& v : row) v = static_cast<float>(rng.normal());
   for (float& v : query) v = static_cast<float>(rng.normal());
-  std::vector<float> scores(static_cast<size_t>(shared * round_up(count, kKvBlock)));
+  std::vector<float> scratch(static_cast<size_t>(attention_scratch(shared, spec.head_dim)));
   for (int64_t layer = 0; layer < spec.layers; ++layer)
     for (int64_t t = 0; t < count; ++t)
       kernels.store_kv(cache.layer(layer), sequence.blocks[t / kKvBlock], t % kKvBlock, row.data(), row.data());
@@ -63,8 +63,9 @@ void attention(benchmark::State& state, KvType type) {
     for (int64_t layer = 0; layer < spec.layers; ++layer)
       for (int64_t h = 0; h < spec.kv_heads; ++h)
         kernels.attend(cache.layer(layer), {.query = &query[h * shared * spec.head_dim], .out = &out[h * shared * spec.head_dim],
-                                            .query_heads = shared, .kv_head = h, .blocks = sequence.blocks.data(), .first = 0,
-                                            .count = count, .scale = 0.125f, .scores = scores.data()});
+                                            .stride = 0, .rows = 1, .query_heads = shared, .kv_head = h,
+                                            .blocks = sequence.blocks.data(), .count = count, .window = 0, .scale = 0.125f,
+                                            .scratch = scratch.data()});
     benchmark::DoNotOptimize(out.data());
   }
   state.counters["GB/s"] = benchmark::Counter(static_cast<double>(cache.bytes()) * static_cast<double>(state.iterations()) / 1e9, benchmark::Counter::kIsRate);

@@ -155,16 +155,32 @@ struct KvView {
   CODECLLM_INLINE int64_t block_bytes() const { return heads * head_bytes(); }
 };
 
-// One query row against its sequence's cache.
-struct AttentionRow {
-  const float* query;      // [query heads of one KV head][head_dim], already rotated
-  float* out;              // same shape
+// Query rows at consecutive positions of one sequence, against its cache: row i attends to the slots
+// [max(0, count + i - window), count + i), all of them written. A row's result does not depend on the other rows.
+struct AttentionTile {
+  const float* query;      // row i at query + i * stride: [query heads of one KV head][head_dim], already rotated
+  float* out;              // likewise
+  int64_t stride;
+  int64_t rows;
   int64_t query_heads;     // query heads that share the KV head
   int64_t kv_head;
   const int32_t* blocks;   // block indices of the sequence, in order
-  int64_t first, count;    // attends to cache slots [first, count)
+  int64_t count;           // slots up to and with the first row's own
+  int64_t window;          // 0: all slots
   float scale;             // usually 1 / sqrt(head_dim)
-  float* scores;           // scratch [query heads][round_up(count, kKvBlock)]
+  float* scratch;          // [attention_scratch]
+
+  CODECLLM_INLINE int64_t first(int64_t row) const { return window > 0 && count + row > window ? count + row - window : 0; }
 };
+
+// Queries of one tile that share what is read of the cache: enough to pay for widening it, few enough for the caches.
+constexpr int64_t kAttentionQueries = 64;
+CODECLLM_INLINE constexpr int64_t attention_rows(int64_t query_heads) {
+  return query_heads < kAttentionQueries ? kAttentionQueries / query_heads : 1;
+}
+// Floats: the largest score and the sum of each query, one block of keys and values, and slack.
+CODECLLM_INLINE constexpr int64_t attention_scratch(int64_t queries, int64_t head_dim) {
+  return 2 * queries + 2 * kKvBlock * head_dim + 32;
+}
 
 }  // namespace codecllm

@@ -19,7 +19,10 @@ Forward::Forward(const DecoderModel& model, KvCache& cache)
       q_stride_(round_up(spec_.heads * spec_.head_dim, kColumnPadding)),
       kv_stride_(round_up(spec_.kv_heads * spec_.head_dim, kColumnPadding)),
       mlp_stride_(round_up(spec_.intermediate, kColumnPadding)),
-      scores_(static_cast<size_t>(pool_.threads())) {}
+      attention_scratch_(static_cast<size_t>(pool_.threads())) {
+  const int64_t shared = spec_.heads / spec_.kv_heads;
+  for (auto& scratch : attention_scratch_) scratch.resize(attention_scratch(attention_rows(shared) * shared, spec_.head_dim));
+}
 
 void Forward::reserve(int64_t rows) {
   const auto fit = [rows](std::vector<float>& buffer, int64_t stride) {
@@ -37,7 +40,7 @@ size_t Forward::scratch_bytes() const {
                   gate_.size() + up_.size() + cosine_.size() + sine_.size() + logits_.size() +
                   linear_scratch_.reordered.size() + linear_scratch_.tiles.size() + linear_scratch_.scales.size() +
                   linear_scratch_.sums.size();
-  for (const auto& s : scores_) floats += s.size();
+  for (const auto& s : attention_scratch_) floats += s.size();
   return floats * sizeof(float) + linear_scratch_.codes.size();
 }
 
@@ -50,6 +53,7 @@ void Forward::over_rows(int64_t rows, FunctionRef<void(int64_t row)> body) {
 std::span<const float> Forward::run(std::span<const BatchRow> rows, const Tap& tap) {
   const auto count = static_cast<int64_t>(rows.size());
   reserve(count);
+  find_stretches(rows);
   prepare_rotation(rows);
   over_rows(count, [&](int64_t i) { read_row(model_.weights.embedding.view(), rows[i].token, &x_[i * hidden_stride_], kernels_.decode_panel); });
   if (tap) tap({"embedding", -1, x_.data(), count, spec_.hidden, hidden_stride_});
@@ -77,6 +81,7 @@ std::span<const float> Forward::run(std::span<const BatchRow> rows, const Tap& t
 void Forward::run_blocks(std::span<const BatchRow> rows, std::span<float> hidden, const Tap& tap) {
   const auto count = static_cast<int64_t>(rows.size());
   reserve(count);
+  find_stretches(rows);
   prepare_rotation(rows);
   over_rows(count, [&](int64_t i) { std::copy_n(&hidden[i * spec_.hidden], spec_.hidden, &x_[i * hidden_stride_]); });
   blocks(rows, tap);
@@ -168,27 +173,40 @@ void Forward::rotate_and_store(std::span<const BatchRow> rows, int64_t layer) {
   });
 }
 
+void Forward::find_stretches(std::span<const BatchRow> rows) {
+  const int64_t most = attention_rows(spec_.heads / spec_.kv_heads);
+  stretches_.clear();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const bool goes_on = i > 0 && rows[i].sequence == rows[i - 1].sequence && rows[i].slot == rows[i - 1].slot + 1;
+    if (goes_on && stretches_.back().rows < most) {
+      ++stretches_.back().rows;
+    } else {
+      stretches_.push_back({i, 1});
+    }
+  }
+}
+
 void Forward::attend(std::span<const BatchRow> rows, int64_t layer) {
   const KvView kv = cache_.layer(layer);
   const int64_t shared = spec_.heads / spec_.kv_heads, hd = spec_.head_dim;
   const bool windowed = spec_.sliding_window > 0 && layer >= spec_.first_window_layer;
-  pool_.parallel_for(rows.size() * static_cast<size_t>(spec_.kv_heads), 1, [&](size_t begin, size_t end, int worker) {
-    std::vector<float>& scores = scores_[worker];
+  const auto heads = static_cast<size_t>(spec_.kv_heads);
+  pool_.parallel_for(stretches_.size() * heads, 1, [&](size_t begin, size_t end, int worker) {
     for (size_t item = begin; item < end; ++item) {
-      const BatchRow& row = rows[item / spec_.kv_heads];
-      const int64_t i = static_cast<int64_t>(item) / spec_.kv_heads, h = static_cast<int64_t>(item) % spec_.kv_heads;
-      const int64_t count = row.slot + 1;
-      const auto needed = static_cast<size_t>(shared * round_up(count, kKvBlock));
-      if (scores.size() < needed) scores.resize(needed);
-      kernels_.attend(kv, {.query = &q_[i * q_stride_ + h * shared * hd],
-                           .out = &attended_[i * q_stride_ + h * shared * hd],
+      const Stretch& stretch = stretches_[item / heads];
+      const auto h = static_cast<int64_t>(item % heads);
+      const int64_t at = static_cast<int64_t>(stretch.first) * q_stride_ + h * shared * hd;
+      kernels_.attend(kv, {.query = &q_[at],
+                           .out = &attended_[at],
+                           .stride = q_stride_,
+                           .rows = stretch.rows,
                            .query_heads = shared,
                            .kv_head = h,
-                           .blocks = row.sequence->blocks.data(),
-                           .first = windowed ? std::max<int64_t>(0, count - spec_.sliding_window) : 0,
-                           .count = count,
+                           .blocks = rows[stretch.first].sequence->blocks.data(),
+                           .count = rows[stretch.first].slot + 1,
+                           .window = windowed ? spec_.sliding_window : 0,
                            .scale = 1.0f / std::sqrt(static_cast<float>(hd)),
-                           .scores = scores.data()});
+                           .scratch = attention_scratch_[worker].data()});
     }
   });
 }

@@ -56,6 +56,7 @@ class Forward {
   void attention(std::span<const BatchRow> rows, int64_t layer, const Tap& tap);
   void mlp(int64_t rows, int64_t layer, const Tap& tap);
   void rotate_and_store(std::span<const BatchRow> rows, int64_t layer);
+  void find_stretches(std::span<const BatchRow> rows);
   void attend(std::span<const BatchRow> rows, int64_t layer);
   void norm(const float* x, const std::vector<float>& weight, int64_t rows, float* y);
   void project(const float* x, int64_t stride, int64_t rows, std::span<const LinearOut> outs,
@@ -79,7 +80,12 @@ class Forward {
   std::vector<float> k_, v_;               // [rows, kv_stride]
   std::vector<float> gate_, up_;           // [rows, mlp_stride]
   std::vector<float> cosine_, sine_;       // [rows, rotary / 2]
-  std::vector<std::vector<float>> scores_;  // per worker: [query heads per KV head][context]
+  struct Stretch {  // rows at consecutive slots of one sequence, few enough for one tile of attention
+    size_t first;
+    int64_t rows;
+  };
+  std::vector<Stretch> stretches_;
+  std::vector<std::vector<float>> attention_scratch_;  // per worker
   std::vector<float> logits_;              // [wanted rows, vocab]
 };
 

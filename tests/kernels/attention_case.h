@@ -80,18 +80,27 @@ struct Call {
   float scale;
 };
 
+// One row, or several whose queries and outputs lie in [rows][stride].
+inline AttentionTile tile_of(const Cache& cache, const Call& call, std::vector<float>& scratch) {
+  scratch.assign(attention_scratch(std::max(call.heads, kAttentionQueries), cache.view().head_dim), NAN);
+  return {.query = call.query.data(),
+          .out = nullptr,
+          .stride = call.heads * cache.view().head_dim,
+          .rows = 1,
+          .query_heads = call.heads,
+          .kv_head = call.kv_head,
+          .blocks = cache.blocks(),
+          .count = call.count,
+          .window = call.count - call.first,
+          .scale = call.scale,
+          .scratch = scratch.data()};
+}
+
 inline std::vector<float> attend(Isa isa, const Cache& cache, const Call& call) {
-  std::vector<float> out(call.query.size() + 32, kUntouched);
-  std::vector<float> scores(call.heads * round_up(call.count, kKvBlock));
-  kernels_for(isa).attend(cache.view(), {.query = call.query.data(),
-                                         .out = out.data(),
-                                         .query_heads = call.heads,
-                                         .kv_head = call.kv_head,
-                                         .blocks = cache.blocks(),
-                                         .first = call.first,
-                                         .count = call.count,
-                                         .scale = call.scale,
-                                         .scores = scores.data()});
+  std::vector<float> out(call.query.size() + 32, kUntouched), scratch;
+  AttentionTile tile = tile_of(cache, call, scratch);
+  tile.out = out.data();
+  kernels_for(isa).attend(cache.view(), tile);
   for (size_t i = call.query.size(); i < out.size(); ++i)
     EXPECT_EQ(out[i], kUntouched) << "written behind the output";
   out.resize(call.query.size());

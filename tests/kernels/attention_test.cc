@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "kernels/attention_case.h"
@@ -91,6 +92,47 @@ TEST_P(Attention, EveryCountIsWithinRounding) {
   for (int64_t count = 1; count <= 200; ++count) {
     const Call call = random_call(3, 20, static_cast<int64_t>(rng.below(count)), count, rng);
     expect_near(attend(GetParam(), cache, call), exact(cache, call, 0), std::to_string(count));
+  }
+}
+
+// Rows of a prompt together give the bits that each gives alone, also with a window and a cache that holds an infinity
+// which some of them must not see.
+TEST_P(Attention, RowsTogetherAreTheSameBits) {
+  Rng rng(27);
+  for (KvType type : {KvType::f32, KvType::f16, KvType::i8}) {
+    for (int64_t head_dim : {20, 64}) {
+      for (int64_t heads : {1, 3, 8}) {
+        Cache cache(type, head_dim, 200, rng);
+        auto value = cache.values[150];
+        value[head_dim] = INFINITY;  // head 1
+        cache.set(150, cache.keys[150], value);
+        const int64_t rows = attention_rows(heads), stride = heads * head_dim + 5;
+        for (int64_t window : {0, 1, 40, 100}) {
+          for (int64_t count : {int64_t{1}, int64_t{60}, 200 - rows}) {
+            std::vector<float> queries(rows * stride), out(rows * stride, kUntouched), scratch;
+            for (float& q : queries) q = static_cast<float>(rng.normal());
+            Call call = {{}, heads, 1, 0, count, 0.125f};
+            AttentionTile tile = tile_of(cache, call, scratch);
+            tile.query = queries.data();
+            tile.out = out.data();
+            tile.stride = stride;
+            tile.rows = rows;
+            tile.window = window;
+            kernels_for(GetParam()).attend(cache.view(), tile);
+            for (int64_t row = 0; row < rows; ++row) {
+              const auto from = queries.begin() + row * stride;
+              call.query.assign(from, from + heads * head_dim);
+              call.count = count + row;
+              call.first = window > 0 ? std::max<int64_t>(0, call.count - window) : 0;
+              const auto alone = attend(GetParam(), cache, call);
+              ASSERT_EQ(0, std::memcmp(alone.data(), &out[row * stride], alone.size() * sizeof(float)))
+                  << "row " << row << " of " << heads << " heads, count " << count << ", window " << window;
+              for (int64_t i = heads * head_dim; i < stride; ++i) ASSERT_EQ(out[row * stride + i], kUntouched);
+            }
+          }
+        }
+      }
+    }
   }
 }
 

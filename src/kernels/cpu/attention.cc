@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+// One pass over the cache, a block at a time, with running maxima and sums (Dao et al. 2022, algorithm 1). Blocks begin
+// at multiples of kKvBlock slots, and every query takes its blocks in order, alone or beside others: so its result has
+// the same bits in a prompt as token by token.
 #include "kernels/cpu/vec.h"
 
 namespace codecllm::CODECLLM_TIER {
 
 namespace {
+
+// Queries at a time, each with one accumulator for every vector of keys (a lane is a token) or of a value's dimensions.
+constexpr int kQueries = kManyRegisters ? 8 : 4;
+constexpr int kVectors = kManyRegisters ? 2 : 1;
+constexpr float kInfinity = __builtin_inff();
 
 template <KvType T>
 VEC vf load_kv(const uint8_t* base, int64_t index) {
@@ -12,99 +20,189 @@ VEC vf load_kv(const uint8_t* base, int64_t index) {
   return load_f16(reinterpret_cast<const uint16_t*>(base) + index);
 }
 
-VEC const float* scales_of(const KvView& kv, const uint8_t* head) { return reinterpret_cast<const float*>(head + kv.code_bytes()); }
+// One KV head of a block: codes, and the scales of an INT8 cache (else null).
+struct Block {
+  const uint8_t *keys, *values;
+  const float *key_scales, *value_scales;  // [kKvBlock]
+};
 
-// Scores of sixteen tokens at a time (a lane is a token) for H query heads, which share every key that is loaded.
-template <KvType T, int H>
-void score(const KvView& kv, const AttentionRow& row, int64_t h0, int64_t stride) {
-  for (int64_t t = row.first / kKvLanes * kKvLanes; t < row.count; t += kKvLanes) {
-    const uint8_t* keys =
-        kv.keys + row.blocks[t / kKvBlock] * kv.block_bytes() + row.kv_head * kv.head_bytes();
-    const int64_t first = t % kKvBlock * kv.head_dim;
-    vf sums[H];
-    for (int h = 0; h < H; ++h) sums[h] = zero();
-    for (int64_t d = 0; d < kv.head_dim; ++d) {
-      const vf key = load_kv<T>(keys, first + d * kKvLanes);
-      for (int h = 0; h < H; ++h) sums[h] = fma(key, set1(row.query[(h0 + h) * kv.head_dim + d]), sums[h]);
+// A tile at work. Query j is head j % query_heads of row j / query_heads.
+struct Work {
+  const AttentionTile& tile;
+  int64_t head_dim;
+  float *largest, *total;  // [queries]: of the scores so far, and of e^(score - largest)
+
+  VEC int64_t place(int64_t j) const { return j / tile.query_heads * tile.stride + j % tile.query_heads * head_dim; }
+  VEC const float* query(int64_t j) const { return tile.query + place(j); }
+  VEC float* out(int64_t j) const { return tile.out + place(j); }
+};
+
+// Scores [Q][kKvBlock] of queries j.. for slots [begin, end) of a block and those that share vectors with them.
+template <KvType T, int Q>
+void score(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t end, float* scores) {
+  const float* queries[Q];
+  for (int q = 0; q < Q; ++q) queries[q] = work.query(j + q);
+  constexpr int64_t kStep = kVectors * kKvLanes;
+  for (int64_t t = begin / kStep * kStep; t < end; t += kStep) {
+    Pack<vf, Q * kVectors> sums;
+    each<Q * kVectors>(EACH(i) { sums.at(i) = zero(); });
+    for (int64_t d = 0; d < work.head_dim; ++d) {
+      Pack<vf, kVectors> keys;
+      each<kVectors>(EACH(v) { keys.at(v) = load_kv<T>(block.keys, (t + v * kKvLanes) * work.head_dim + d * kKvLanes); });
+      each<Q>(EACH(q) {
+        const vf x = set1(queries[q][d]);
+        each<kVectors>(EACH(v) { cell<kVectors>(sums, q, v) = fma(keys.at(v), x, cell<kVectors>(sums, q, v)); });
+      });
     }
-    vf factor = set1(row.scale);
-    if constexpr (T == KvType::i8) factor = mul(factor, load(scales_of(kv, keys) + t % kKvBlock));
-    for (int h = 0; h < H; ++h) store(row.scores + (h0 + h) * stride + t, mul(sums[h], factor));
+    each<kVectors>(EACH(v) {
+      vf factor = set1(work.tile.scale);
+      if (block.key_scales != nullptr) factor = mul(factor, load(block.key_scales + t + v * kKvLanes));
+      each<Q>(EACH(q) { store(scores + q * kKvBlock + t + v * kKvLanes, mul(cell<kVectors>(sums, q, v), factor)); });
+    });
   }
 }
 
-// Scores to e^(score - largest), zero outside [first, count); returns their sum.
-float softmax(float* scores, int64_t first, int64_t count) {
-  vf top = set1(-__builtin_inff());
-  int64_t t = first;
-  for (; count - t >= 16; t += 16) top = max(top, load(scores + t));
-  float amax = largest(top);
-  for (; t < count; ++t) amax = scores[t] > amax ? scores[t] : amax;
+// Scores of one query to weights e^(score - largest), zero outside [begin, end), times the values' scales; what the
+// output so far is to be multiplied with.
+float weigh(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t end, float* scores) {
+  for (int64_t t = 0; t < begin; ++t) scores[t] = -kInfinity;
+  for (int64_t t = end; t < kKvBlock; ++t) scores[t] = -kInfinity;
+  const float before = work.largest[j];
+  vf top = set1(before);
+  for (int64_t t = 0; t < kKvBlock; t += 16) top = max(load(scores + t), top);  // NaN is passed over, and comes out of exp
+  const float after = largest(top), base = after == -kInfinity ? 0.0f : after;
   vf total = zero();
-  for (t = first; t < count; t += 16) {
-    const int64_t left = count - t < 16 ? count - t : 16;
-    const vf weight = exp(sub(load_n(scores + t, left), set1(amax)));
-    store_n(scores + t, weight, left);
-    total = add(total, load_n(scores + t, left));
+  for (int64_t t = 0; t < kKvBlock; t += 16) {
+    vf weight = exp(sub(load(scores + t), set1(base)));
+    total = add(total, weight);
+    if (block.value_scales != nullptr) weight = mul(weight, load(block.value_scales + t));
+    store(scores + t, weight);
   }
-  return sum(total);
+  float shrink;
+  store_n(&shrink, exp(set1(before - base)), 1);
+  work.largest[j] = after;
+  work.total[j] = work.total[j] * shrink + sum(total);
+  return shrink;
 }
 
-// out = weights . values for V vectors of sixteen dimensions of H query heads, which share every value that is loaded;
-// head_dim that is not a multiple of 16 ends in a tail.
-template <KvType T, int V, int H>
-void mix(const KvView& kv, const AttentionRow& row, const float* weights, int64_t stride, const float* inverse, int64_t d0,
-         float* out) {
-  vf sums[H][V];
-  for (int h = 0; h < H; ++h)
-    for (int v = 0; v < V; ++v) sums[h][v] = zero();
-  for (int64_t t = row.first; t < row.count; ++t) {
-    const uint8_t* values =
-        kv.values + row.blocks[t / kKvBlock] * kv.block_bytes() + row.kv_head * kv.head_bytes();
-    const int64_t at = t % kKvBlock * kv.head_dim + d0;
-    float scale = 1;
-    if constexpr (T == KvType::i8) scale = scales_of(kv, values)[t % kKvBlock];
-    vf loaded[V];
-    for (int v = 0; v < V; ++v) loaded[v] = load_kv<T>(values, at + v * 16);
-    for (int h = 0; h < H; ++h) {
-      const vf weight = set1(T == KvType::i8 ? weights[h * stride + t] * scale : weights[h * stride + t]);
-      for (int v = 0; v < V; ++v) sums[h][v] = fma(weight, loaded[v], sums[h][v]);
+// out = out * shrink + weights . values for queries j.. and slots [begin, end).
+template <KvType T, int Q>
+void mix(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t end, const float* weights, const float* shrink) {
+  float* outs[Q];
+  for (int q = 0; q < Q; ++q) outs[q] = work.out(j + q);
+  const auto vectors = [&]<int V>(Index<V>, int64_t d0) __attribute__((always_inline)) {
+    const int64_t last = work.head_dim - d0 - (V - 1) * 16, n = last < 16 ? last : 16;  // dimensions of the last vector
+    Pack<vf, Q * V> sums;
+    each<Q>(EACH(q) {
+      each<V>(EACH(v) {
+        const float* at = outs[q] + d0 + v * 16;
+        cell<V>(sums, q, v) = mul(v == V - 1 ? load_n(at, n) : load(at), set1(shrink[q]));
+      });
+    });
+    for (int64_t t = begin; t < end; ++t) {
+      Pack<vf, V> values;
+      each<V>(EACH(v) { values.at(v) = load_kv<T>(block.values, t * work.head_dim + d0 + v * 16); });
+      each<Q>(EACH(q) {
+        const vf weight = set1(weights[q * kKvBlock + t]);
+        each<V>(EACH(v) { cell<V>(sums, q, v) = fma(weight, values.at(v), cell<V>(sums, q, v)); });
+      });
     }
-  }
-  for (int h = 0; h < H; ++h) {
-    for (int v = 0; v < V; ++v) {
-      const int64_t left = kv.head_dim - d0 - v * 16;
-      store_n(out + h * kv.head_dim + d0 + v * 16, mul(sums[h][v], set1(inverse[h])), left < 16 ? left : 16);
-    }
-  }
-}
-
-// Scores, weights and mix of H query heads from h0.
-template <KvType T, int H>
-void attend_heads(const KvView& kv, const AttentionRow& row, int64_t h0) {
-  constexpr int kWide = kManyRegisters || H == 1 ? 4 : 1;
-  const int64_t stride = round_up(row.count, kKvBlock);
-  float* weights = row.scores + h0 * stride;
-  float* out = row.out + h0 * kv.head_dim;
-  float inverse[H];
-  score<T, H>(kv, row, h0, stride);
-  for (int h = 0; h < H; ++h) inverse[h] = 1.0f / softmax(weights + h * stride, row.first, row.count);
+    each<Q>(EACH(q) {
+      each<V>(EACH(v) {
+        float* at = outs[q] + d0 + v * 16;
+        if (v == V - 1) {
+          store_n(at, cell<V>(sums, q, v), n);
+        } else {
+          store(at, cell<V>(sums, q, v));
+        }
+      });
+    });
+  };
   int64_t d = 0;
-  for (; d + 16 * kWide <= kv.head_dim; d += 16 * kWide) mix<T, kWide, H>(kv, row, weights, stride, inverse, d, out);
-  for (; d < kv.head_dim; d += 16) mix<T, 1, H>(kv, row, weights, stride, inverse, d, out);
+  for (; work.head_dim - d > (kVectors - 1) * 16; d += kVectors * 16) vectors(Index<kVectors>(), d);
+  for (; d < work.head_dim; d += 16) vectors(Index<1>(), d);
+}
+
+// Queries [j, stop) against slots [begin, end) of a block.
+template <KvType T, int Q = kQueries>
+void attend_block(const Work& work, const Block& block, int64_t j, int64_t stop, int64_t begin, int64_t end) {
+  for (; stop - j >= Q; j += Q) {
+    float scores[Q * kKvBlock], shrink[Q];
+    score<T, Q>(work, block, j, begin, end, scores);
+    for (int q = 0; q < Q; ++q) shrink[q] = weigh(work, block, j + q, begin, end, scores + q * kKvBlock);
+    mix<T, Q>(work, block, j, begin, end, scores, shrink);
+  }
+  if constexpr (Q > 1) attend_block<T, Q / 2>(work, block, j, stop, begin, end);
+}
+
+// A KV head of a block as floats; the values' last vector may read 16 floats behind the end.
+template <KvType T>
+Block widen(const Block& block, int64_t head_dim, float* scratch) {
+  const int64_t size = kKvBlock * head_dim;
+  for (int64_t i = 0; i < size; i += 16) {
+    store(scratch + i, load_kv<T>(block.keys, i));
+    store(scratch + size + i, load_kv<T>(block.values, i));
+  }
+  return {reinterpret_cast<const uint8_t*>(scratch), reinterpret_cast<const uint8_t*>(scratch + size), block.key_scales,
+          block.value_scales};
+}
+
+VEC int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
+
+// The rows whose range overlaps the block that begins at slot `base`. Those that see all of it go together, the others
+// row by row: a weight of zero would not keep out an infinite value.
+template <KvType T>
+void attend_rows(const Work& work, const Block& block, int64_t base) {
+  const AttentionTile& tile = work.tile;
+  const int64_t heads = tile.query_heads;
+  int64_t row = 0;
+  while (row < tile.rows) {
+    const auto begin = [&](int64_t i) { return clamp(tile.first(i) - base, 0, kKvBlock); };
+    const auto end = [&](int64_t i) { return clamp(tile.count + i - base, 0, kKvBlock); };
+    const int64_t from = begin(row), to = end(row);
+    int64_t stop = row + 1;
+    while (stop < tile.rows && begin(stop) == from && end(stop) == to) ++stop;
+    if (from < to) attend_block<T>(work, block, row * heads, stop * heads, from, to);
+    row = stop;
+  }
 }
 
 template <KvType T>
-void attend_typed(const KvView& kv, const AttentionRow& row) {
-  int64_t h = 0;
-  for (; h + 4 <= row.query_heads; h += 4) attend_heads<T, 4>(kv, row, h);
-  for (; h + 2 <= row.query_heads; h += 2) attend_heads<T, 2>(kv, row, h);
-  if (h < row.query_heads) attend_heads<T, 1>(kv, row, h);
+void attend_typed(const KvView& kv, const AttentionTile& tile) {
+  const int64_t queries = tile.rows * tile.query_heads;
+  const Work work = {tile, kv.head_dim, tile.scratch, tile.scratch + queries};
+  for (int64_t j = 0; j < queries; ++j) {
+    work.largest[j] = -kInfinity;
+    work.total[j] = 0;
+    float* out = work.out(j);
+    for (int64_t d = 0; d < kv.head_dim; ++d) out[d] = 0;
+  }
+  const int64_t last = tile.count + tile.rows - 1;
+  for (int64_t base = tile.first(0) / kKvBlock * kKvBlock; base < last; base += kKvBlock) {
+    const int64_t at = tile.blocks[base / kKvBlock] * kv.block_bytes() + tile.kv_head * kv.head_bytes();
+    Block block = {kv.keys + at, kv.values + at, nullptr, nullptr};
+    if constexpr (T == KvType::i8) {
+      block.key_scales = reinterpret_cast<const float*>(block.keys + kv.code_bytes());
+      block.value_scales = reinterpret_cast<const float*>(block.values + kv.code_bytes());
+    }
+    if (T != KvType::f32 && queries > 2 * kQueries) {
+      attend_rows<KvType::f32>(work, widen<T>(block, kv.head_dim, tile.scratch + 2 * queries), base);
+    } else {
+      attend_rows<T>(work, block, base);
+    }
+  }
+  for (int64_t j = 0; j < queries; ++j) {
+    const float inverse = 1.0f / work.total[j];
+    float* out = work.out(j);
+    for (int64_t d = 0; d < kv.head_dim; ++d) out[d] *= inverse;
+  }
 }
 
-void attend(const KvView& kv, const AttentionRow& row) {
-  const auto run = kv.type == KvType::f32 ? attend_typed<KvType::f32> : kv.type == KvType::f16 ? attend_typed<KvType::f16> : attend_typed<KvType::i8>;
-  run(kv, row);
+void attend(const KvView& kv, const AttentionTile& tile) {
+  const auto run = kv.type == KvType::f32   ? attend_typed<KvType::f32>
+                   : kv.type == KvType::f16 ? attend_typed<KvType::f16>
+                                            : attend_typed<KvType::i8>;
+  run(kv, tile);
 }
 
 }  // namespace

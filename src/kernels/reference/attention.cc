@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -18,36 +19,47 @@ float get(const KvView& kv, const uint8_t* base, int64_t index, int64_t slot) {
   }
 }
 
-// The place of cache slot t: its block's keys (or values) for the row's KV head, and its index within the block.
-const uint8_t* head_of(const KvView& kv, const uint8_t* base, const AttentionRow& row, int64_t t) {
-  return base + row.blocks[t / kKvBlock] * kv.block_bytes() + row.kv_head * kv.head_bytes();
+// The place of cache slot t: its block's keys (or values) for the tile's KV head.
+const uint8_t* head_of(const KvView& kv, const uint8_t* base, const AttentionTile& tile, int64_t t) {
+  return base + tile.blocks[t / kKvBlock] * kv.block_bytes() + tile.kv_head * kv.head_bytes();
 }
 
-float score(const KvView& kv, const AttentionRow& row, const float* query, int64_t t) {
-  const uint8_t* keys = head_of(kv, kv.keys, row, t);
+float score(const KvView& kv, const AttentionTile& tile, const float* query, int64_t t) {
+  const uint8_t* keys = head_of(kv, kv.keys, tile, t);
   const int64_t slot = t % kKvBlock;
   double sum = 0;
   for (int64_t d = 0; d < kv.head_dim; ++d)
     sum += static_cast<double>(query[d]) * get(kv, keys, (slot / kKvLanes * kv.head_dim + d) * kKvLanes + slot % kKvLanes, slot);
-  return static_cast<float>(sum * row.scale);
+  return static_cast<float>(sum * tile.scale);
 }
 
-void attend(const KvView& kv, const AttentionRow& row) {
-  for (int64_t h = 0; h < row.query_heads; ++h) {
-    const float* query = row.query + h * kv.head_dim;
-    float* scores = row.scores + h * round_up(row.count, kKvBlock);
-    float largest = -std::numeric_limits<float>::infinity();
-    for (int64_t t = row.first; t < row.count; ++t) {
-      scores[t] = score(kv, row, query, t);
-      largest = scores[t] > largest || std::isnan(scores[t]) ? scores[t] : largest;
+// One query by definition: the largest score, then weights and sums, for a few dimensions of the output at a time.
+void attend_query(const KvView& kv, const AttentionTile& tile, const float* query, int64_t first, int64_t count, float* out) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (int64_t t = first; t < count; ++t) {
+    const float s = score(kv, tile, query, t);
+    largest = s > largest || std::isnan(s) ? s : largest;
+  }
+  constexpr int64_t kDimensions = 64;
+  for (int64_t d0 = 0; d0 < kv.head_dim; d0 += kDimensions) {
+    const int64_t n = std::min(kDimensions, kv.head_dim - d0);
+    double total = 0, sums[kDimensions] = {};
+    for (int64_t t = first; t < count; ++t) {
+      const float weight = std::exp(score(kv, tile, query, t) - largest);
+      const uint8_t* values = head_of(kv, kv.values, tile, t);
+      const int64_t slot = t % kKvBlock;
+      total += weight;
+      for (int64_t d = 0; d < n; ++d) sums[d] += static_cast<double>(weight) * get(kv, values, slot * kv.head_dim + d0 + d, slot);
     }
-    double total = 0;
-    for (int64_t t = row.first; t < row.count; ++t) total += scores[t] = std::exp(scores[t] - largest);
-    for (int64_t d = 0; d < kv.head_dim; ++d) {
-      double sum = 0;
-      for (int64_t t = row.first; t < row.count; ++t)
-        sum += static_cast<double>(scores[t]) * get(kv, head_of(kv, kv.values, row, t), t % kKvBlock * kv.head_dim + d, t % kKvBlock);
-      row.out[h * kv.head_dim + d] = static_cast<float>(sum / total);
+    for (int64_t d = 0; d < n; ++d) out[d0 + d] = static_cast<float>(sums[d] / total);
+  }
+}
+
+void attend(const KvView& kv, const AttentionTile& tile) {
+  for (int64_t row = 0; row < tile.rows; ++row) {
+    for (int64_t h = 0; h < tile.query_heads; ++h) {
+      const int64_t at = row * tile.stride + h * kv.head_dim;
+      attend_query(kv, tile, tile.query + at, tile.first(row), tile.count + row, tile.out + at);
     }
   }
 }
