@@ -178,9 +178,9 @@ constexpr int64_t kAttentionQueries = 64;
 CODECLLM_INLINE constexpr int64_t attention_rows(int64_t query_heads) {
   return query_heads < kAttentionQueries ? kAttentionQueries / query_heads : 1;
 }
-// Floats: the largest score and the sum of each query, one block of keys and values, and slack.
+// Floats: one block of keys and values, a block's scores and five words for each query, and slack.
 CODECLLM_INLINE constexpr int64_t attention_scratch(int64_t queries, int64_t head_dim) {
-  return 2 * queries + 2 * kKvBlock * head_dim + 32;
+  return (5 + kKvBlock) * queries + 2 * kKvBlock * head_dim + 32;
 }
 
 }  // namespace codecllm

@@ -30,18 +30,17 @@ struct Block {
 struct Work {
   const AttentionTile& tile;
   int64_t head_dim;
+  int64_t* places;         // [queries]: where in tile.query and tile.out
   float *largest, *total;  // [queries]: of the scores so far, and of e^(score - largest)
-
-  VEC int64_t place(int64_t j) const { return j / tile.query_heads * tile.stride + j % tile.query_heads * head_dim; }
-  VEC const float* query(int64_t j) const { return tile.query + place(j); }
-  VEC float* out(int64_t j) const { return tile.out + place(j); }
+  float* shrink;           // [queries]: what a block changes the outputs so far by
+  float* scores;           // [queries][kKvBlock]
 };
 
 // Scores [Q][kKvBlock] of queries j.. for slots [begin, end) of a block and those that share vectors with them.
 template <KvType T, int Q>
 void score(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t end, float* scores) {
   const float* queries[Q];
-  for (int q = 0; q < Q; ++q) queries[q] = work.query(j + q);
+  for (int q = 0; q < Q; ++q) queries[q] = work.tile.query + work.places[j + q];
   constexpr int64_t kStep = kVectors * kKvLanes;
   for (int64_t t = begin / kStep * kStep; t < end; t += kStep) {
     Pack<vf, Q * kVectors> sums;
@@ -62,34 +61,42 @@ void score(const Work& work, const Block& block, int64_t j, int64_t begin, int64
   }
 }
 
-// Scores of one query to weights e^(score - largest), zero outside [begin, end), times the values' scales; what the
-// output so far is to be multiplied with.
-float weigh(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t end, float* scores) {
-  for (int64_t t = 0; t < begin; ++t) scores[t] = -kInfinity;
-  for (int64_t t = end; t < kKvBlock; ++t) scores[t] = -kInfinity;
-  const float before = work.largest[j];
-  vf top = set1(before);
-  for (int64_t t = 0; t < kKvBlock; t += 16) top = max(load(scores + t), top);  // NaN is passed over, and comes out of exp
-  const float after = largest(top), base = after == -kInfinity ? 0.0f : after;
-  vf total = zero();
-  for (int64_t t = 0; t < kKvBlock; t += 16) {
-    vf weight = exp(sub(load(scores + t), set1(base)));
-    total = add(total, weight);
-    if (block.value_scales != nullptr) weight = mul(weight, load(block.value_scales + t));
-    store(scores + t, weight);
+// Scores [Q][kKvBlock] to weights e^(score - largest), zero outside [begin, end), times the values' scales; shrink [Q]:
+// what the outputs so far are to be multiplied with.
+template <int Q>
+VEC void weigh(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t end, float* scores, float* shrink) {
+  static_assert(Q <= kKvLanes);
+  float base[kKvLanes], before[kKvLanes];
+  for (int q = 0; q < Q; ++q) {
+    float* row = scores + q * kKvBlock;
+    for (int64_t t = 0; t < begin; ++t) row[t] = -kInfinity;
+    for (int64_t t = end; t < kKvBlock; ++t) row[t] = -kInfinity;
+    vf top = set1(work.largest[j + q]);
+    for (int64_t t = 0; t < kKvBlock; t += 16) top = max(load(row + t), top);  // NaN is passed over, and comes out of exp
+    const float after = largest(top);
+    before[q] = work.largest[j + q];
+    base[q] = after == -kInfinity ? 0.0f : after;
+    work.largest[j + q] = after;
   }
-  float shrink;
-  store_n(&shrink, exp(set1(before - base)), 1);
-  work.largest[j] = after;
-  work.total[j] = work.total[j] * shrink + sum(total);
-  return shrink;
+  store_n(shrink, exp(sub(load_n(before, Q), load_n(base, Q))), Q);
+  for (int q = 0; q < Q; ++q) {
+    float* row = scores + q * kKvBlock;
+    vf total = zero();
+    for (int64_t t = 0; t < kKvBlock; t += 16) {
+      vf weight = exp(sub(load(row + t), set1(base[q])));
+      total = add(total, weight);
+      if (block.value_scales != nullptr) weight = mul(weight, load(block.value_scales + t));
+      store(row + t, weight);
+    }
+    work.total[j + q] = work.total[j + q] * shrink[q] + sum(total);
+  }
 }
 
 // out = out * shrink + weights . values for queries j.. and slots [begin, end).
 template <KvType T, int Q>
 void mix(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t end, const float* weights, const float* shrink) {
   float* outs[Q];
-  for (int q = 0; q < Q; ++q) outs[q] = work.out(j + q);
+  for (int q = 0; q < Q; ++q) outs[q] = work.tile.out + work.places[j + q];
   const auto vectors = [&]<int V>(Index<V>, int64_t d0) __attribute__((always_inline)) {
     const int64_t last = work.head_dim - d0 - (V - 1) * 16, n = last < 16 ? last : 16;  // dimensions of the last vector
     Pack<vf, Q * V> sums;
@@ -123,16 +130,24 @@ void mix(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t
   for (; d < work.head_dim; d += 16) vectors(Index<1>(), d);
 }
 
-// Queries [j, stop) against slots [begin, end) of a block.
-template <KvType T, int Q = kQueries>
+// body(Index<Q>, j) for queries [j, stop), Q at a time.
+template <int Q = kQueries, class Body>
+VEC void in_groups(int64_t j, int64_t stop, const Body& body) {
+  for (; stop - j >= Q; j += Q) body(Index<Q>(), j);
+  if constexpr (Q > 1) in_groups<Q / 2>(j, stop, body);
+}
+
+// Queries [j, stop) against slots [begin, end) of a block: all scores first, so that the first-level cache holds the keys,
+// then the values.
+template <KvType T>
 void attend_block(const Work& work, const Block& block, int64_t j, int64_t stop, int64_t begin, int64_t end) {
-  for (; stop - j >= Q; j += Q) {
-    float scores[Q * kKvBlock], shrink[Q];
-    score<T, Q>(work, block, j, begin, end, scores);
-    for (int q = 0; q < Q; ++q) shrink[q] = weigh(work, block, j + q, begin, end, scores + q * kKvBlock);
-    mix<T, Q>(work, block, j, begin, end, scores, shrink);
-  }
-  if constexpr (Q > 1) attend_block<T, Q / 2>(work, block, j, stop, begin, end);
+  in_groups(j, stop, [&](auto q, int64_t at) { score<T, q>(work, block, at, begin, end, work.scores + at * kKvBlock); });
+  in_groups(j, stop, [&](auto q, int64_t at) {
+    weigh<q>(work, block, at, begin, end, work.scores + at * kKvBlock, work.shrink + at);
+  });
+  in_groups(j, stop, [&](auto q, int64_t at) {
+    mix<T, q>(work, block, at, begin, end, work.scores + at * kKvBlock, work.shrink + at);
+  });
 }
 
 // A KV head of a block as floats; the values' last vector may read 16 floats behind the end.
@@ -170,13 +185,21 @@ void attend_rows(const Work& work, const Block& block, int64_t base) {
 template <KvType T>
 void attend_typed(const KvView& kv, const AttentionTile& tile) {
   const int64_t queries = tile.rows * tile.query_heads;
-  const Work work = {tile, kv.head_dim, tile.scratch, tile.scratch + queries};
-  for (int64_t j = 0; j < queries; ++j) {
-    work.largest[j] = -kInfinity;
-    work.total[j] = 0;
-    float* out = work.out(j);
-    for (int64_t d = 0; d < kv.head_dim; ++d) out[d] = 0;
+  // What is read in vectors begins at a cache line: a vector across two lines costs two loads.
+  auto* widened = reinterpret_cast<float*>(round_up(reinterpret_cast<intptr_t>(tile.scratch), kLineBytes));
+  float *scores = widened + 2 * kKvBlock * kv.head_dim + kKvLanes, *places_at = scores + queries * kKvBlock;
+  auto* places = reinterpret_cast<int64_t*>(places_at);
+  float *largest = places_at + 2 * queries, *total = largest + queries, *shrink = total + queries;
+  for (int64_t row = 0; row < tile.rows; ++row) {
+    for (int64_t h = 0; h < tile.query_heads; ++h) {
+      const int64_t j = row * tile.query_heads + h;
+      places[j] = row * tile.stride + h * kv.head_dim;
+      largest[j] = -kInfinity;
+      total[j] = 0;
+      for (int64_t d = 0; d < kv.head_dim; ++d) tile.out[places[j] + d] = 0;
+    }
   }
+  const Work work = {tile, kv.head_dim, places, largest, total, shrink, scores};
   const int64_t last = tile.count + tile.rows - 1;
   for (int64_t base = tile.first(0) / kKvBlock * kKvBlock; base < last; base += kKvBlock) {
     const int64_t at = tile.blocks[base / kKvBlock] * kv.block_bytes() + tile.kv_head * kv.head_bytes();
@@ -186,15 +209,14 @@ void attend_typed(const KvView& kv, const AttentionTile& tile) {
       block.value_scales = reinterpret_cast<const float*>(block.values + kv.code_bytes());
     }
     if (T != KvType::f32 && queries > 2 * kQueries) {
-      attend_rows<KvType::f32>(work, widen<T>(block, kv.head_dim, tile.scratch + 2 * queries), base);
+      attend_rows<KvType::f32>(work, widen<T>(block, kv.head_dim, widened), base);
     } else {
       attend_rows<T>(work, block, base);
     }
   }
   for (int64_t j = 0; j < queries; ++j) {
-    const float inverse = 1.0f / work.total[j];
-    float* out = work.out(j);
-    for (int64_t d = 0; d < kv.head_dim; ++d) out[d] *= inverse;
+    const float inverse = 1.0f / total[j];
+    for (int64_t d = 0; d < kv.head_dim; ++d) tile.out[places[j] + d] *= inverse;
   }
 }
 

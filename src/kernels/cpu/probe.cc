@@ -5,12 +5,14 @@ namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
-constexpr int kChains = 12;  // more than latency times issue width; loops over them are unrolled, so that they stay in registers
+// More than latency times issue width. Loops over them are unrolled, so that they stay in registers, and each is opaque, so
+// that the compiler does not see that all are the same sum.
+constexpr int kChains = 12;
 
 double probe_int8(int64_t steps) {
   vi a = set1_int(1), sums[kChains];
 #pragma GCC unroll 12
-  for (vi& s : sums) s = zero_int();
+  for (vi& s : sums) opaque(s = zero_int());
   for (int64_t i = 0; i < steps; ++i) {
     opaque(a);
 #pragma GCC unroll 12
@@ -24,7 +26,7 @@ double probe_int8(int64_t steps) {
 double probe_float(int64_t steps) {
   vf a = set1(0.5f), sums[kChains];
 #pragma GCC unroll 12
-  for (vf& s : sums) s = zero();
+  for (vf& s : sums) opaque(s = zero());
   for (int64_t i = 0; i < steps; ++i) {
     opaque(a);
 #pragma GCC unroll 12
