@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "base/clock.h"
-#include "base/rng.h"
 
 namespace codecllm {
 
@@ -13,6 +12,19 @@ double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const size_t n = values.size();
   return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+void random_prompt(KvCache& cache, KvSequence& sequence, int64_t count, int64_t vocab, Rng& rng,
+                   FunctionRef<void(std::span<const BatchRow>)> run) {
+  std::vector<BatchRow> rows;
+  for (int64_t at = 0; at < count; at += TokenSession::kChunk) {
+    const int64_t end = std::min(at + TokenSession::kChunk, count);
+    cache.grow(sequence, end - at);
+    rows.clear();
+    for (int64_t i = at; i < end; ++i)
+      rows.push_back({static_cast<int32_t>(rng.below(static_cast<uint64_t>(vocab))), &sequence, i, i + 1 == count});
+    run(rows);
+  }
 }
 
 static int64_t slots_needed(const MeasureOptions& options) {
@@ -27,20 +39,13 @@ Measurer::Measurer(const DecoderModel& model, const MeasureOptions& options)
 Measurement Measurer::round() {
   Measurement result;
   Rng rng(7);
-  const auto token = [&] { return static_cast<int32_t>(rng.below(static_cast<uint64_t>(model_.spec.vocab))); };
   KvSequence sequence;
   Stopwatch clock;
-  for (int64_t at = 0; at < options_.prompt_tokens; at += kPromptChunk) {
-    const int64_t count = std::min(kPromptChunk, options_.prompt_tokens - at);
-    cache_.grow(sequence, count);
-    std::vector<BatchRow> rows;
-    for (int64_t i = 0; i < count; ++i) rows.push_back({token(), &sequence, at + i, at + i + 1 == options_.prompt_tokens});
-    forward_.run(rows);
-  }
+  random_prompt(cache_, sequence, options_.prompt_tokens, model_.spec.vocab, rng, [&](auto rows) { forward_.run(rows); });
   result.prefill_tok_s = static_cast<double>(options_.prompt_tokens) / clock.restart();
   for (int64_t i = 0; i < options_.decode_tokens; ++i) {
     cache_.grow(sequence, 1);
-    const BatchRow row = {token(), &sequence, sequence.length - 1, true};
+    const BatchRow row = {static_cast<int32_t>(i % model_.spec.vocab), &sequence, sequence.length - 1, true};
     forward_.run({&row, 1});
   }
   result.decode_tok_s = static_cast<double>(options_.decode_tokens) / clock.seconds();

@@ -5,12 +5,11 @@
 #include <map>
 #include <span>
 
+#include "base/rng.h"
+#include "gen/token_session.h"
 #include "model/forward.h"
 
 namespace codecllm {
-
-// Prompts run in pieces of this many rows.
-inline constexpr int64_t kPromptChunk = 256;
 
 struct MeasureOptions {
   int64_t prompt_tokens = 512;
@@ -40,6 +39,10 @@ class Measurer {
   KvCache cache_;
   Forward forward_;
 };
+
+// Appends `count` tokens of `rng` to an empty sequence: run(rows) for each piece, logits wanted for the last row.
+void random_prompt(KvCache& cache, KvSequence& sequence, int64_t count, int64_t vocab, Rng& rng,
+                   FunctionRef<void(std::span<const BatchRow>)> run);
 
 double median(std::vector<double> values);
 

@@ -47,8 +47,9 @@ std::string kernel_name(const Matrix& weight, std::string_view isa) {
 #undef ELEMENT
   };
   const MatrixView& w = weight.view();
-  std::string name = std::string(is_integer(w.element) ? "matmul_int " : "matmul_float ") + kNames[static_cast<int>(w.element)];
-  if (is_integer(w.element)) {
+  const char* kernel = is_integer(w.element) ? "matmul_int " : is_float8(w.element) ? "matmul_float8 " : "matmul_float ";
+  std::string name = std::string(w.coded != nullptr ? "decode_panel, " : "") + kernel + kNames[static_cast<int>(w.element)];
+  if (is_scaled(w.element)) {
     name += w.activation.mode == ActivationMode::a16 ? " x a16" : " x a8";
     if (w.group < w.columns) name += ", groups of " + std::to_string(w.group);
   }
@@ -56,13 +57,13 @@ std::string kernel_name(const Matrix& weight, std::string_view isa) {
 }
 
 void list_kernels(const DecoderModel& model, Profile& out) {
-  int64_t integers = 0, all = 0;
+  int64_t quantized = 0, all = 0;
   std::vector<bool> plain;
   const auto add = [&](const std::string& layer, const Matrix& weight) {
-    const bool integer = is_integer(weight.view().element);
+    const bool is_plain = !is_scaled(weight.view().element);
     ++all;
-    integers += integer ? 1 : 0;
-    plain.push_back(!integer);
+    quantized += is_plain ? 0 : 1;
+    plain.push_back(is_plain);
     out.kernels.push_back({layer, kernel_name(weight, model.context->isa())});
   };
   for (size_t i = 0; i < model.weights.blocks.size(); ++i) {
@@ -72,7 +73,7 @@ void list_kernels(const DecoderModel& model, Profile& out) {
     add(block + "gate", b.gate.weight), add(block + "up", b.up.weight), add(block + "down", b.down.weight);
   }
   add("lm_head", model.weights.head());
-  for (size_t i = 0; i < plain.size(); ++i) out.kernels[i].fallback = plain[i] && 2 * integers > all;
+  for (size_t i = 0; i < plain.size(); ++i) out.kernels[i].fallback = plain[i] && 2 * quantized > all;
 }
 
 }  // namespace
@@ -81,22 +82,17 @@ Profile profile(const DecoderModel& model, const MeasureOptions& options, int ro
   KvCache cache(model.spec, options.kv, options.prompt_tokens + options.decode_tokens);
   Forward forward(model, cache);
   Rng rng(7);
-  const auto token = [&] { return static_cast<int32_t>(rng.below(static_cast<uint64_t>(model.spec.vocab))); };
   std::map<std::string, std::vector<double>> prefill, decode;
   for (int round = 0; round < rounds; ++round) {
     KvSequence sequence;
     Times whole;
-    for (int64_t at = 0; at < options.prompt_tokens; at += kPromptChunk) {
-      const int64_t count = std::min(kPromptChunk, options.prompt_tokens - at);
-      cache.grow(sequence, count);
-      std::vector<BatchRow> rows;
-      for (int64_t i = 0; i < count; ++i) rows.push_back({token(), &sequence, at + i, at + i + 1 == options.prompt_tokens});
+    random_prompt(cache, sequence, options.prompt_tokens, model.spec.vocab, rng, [&](auto rows) {
       for (const auto& [op, seconds] : timed_run(forward, rows)) whole[op] += seconds;
-    }
+    });
     for (const auto& [op, seconds] : whole) prefill[op].push_back(seconds);
     for (int64_t i = 0; i < options.decode_tokens; ++i) {
       cache.grow(sequence, 1);
-      const BatchRow row = {token(), &sequence, sequence.length - 1, true};
+      const BatchRow row = {static_cast<int32_t>(i % model.spec.vocab), &sequence, sequence.length - 1, true};
       for (const auto& [op, seconds] : timed_run(forward, {&row, 1})) decode[op].push_back(seconds);
     }
     cache.truncate(sequence, 0);

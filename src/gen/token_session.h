@@ -12,6 +12,9 @@ namespace codecllm {
 // Belongs to one thread at a time; any number of sessions share a model.
 class TokenSession {
  public:
+  // Prompts run in pieces of this many rows: enough to reuse each weight many times, little enough scratch.
+  static constexpr int64_t kChunk = 512;
+
   // `capacity`: most tokens it will hold.
   TokenSession(const DecoderModel& model, int64_t capacity, KvType kv = KvType::f16);
 
@@ -32,9 +35,6 @@ class TokenSession {
   size_t kv_bytes() const { return cache_.bytes(); }
 
  private:
-  // Prompts run in pieces of this many rows: enough to reuse each weight many times, little enough scratch.
-  static constexpr int64_t kChunk = 256;
-
   int64_t capacity_;
   std::vector<int32_t> tokens_;  // of these the first sequence_.length are in the cache
   KvCache cache_;
