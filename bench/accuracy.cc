@@ -10,6 +10,7 @@
 
 #include "base/rng.h"
 #include "format/grid.h"
+#include "format/grid_map.h"
 #include "format/plain_float.h"
 #include "model/weights.h"
 
@@ -28,8 +29,8 @@ struct Errors {
 };
 
 void add_errors(const Values& values, const QuantArgs& args, Errors& out) {
-  const int64_t height = args.strategy == Strategy::tensor ? values.rows : args.strategy == Strategy::block ? args.block[0] : 1;
-  const int64_t width = args.strategy == Strategy::group ? args.group_size : args.strategy == Strategy::block ? args.block[1] : values.columns;
+  const GridMap map(args, values.rows, values.columns);
+  const int64_t height = map.row_span, width = map.column_span;
   std::vector<int8_t> codes(static_cast<size_t>(width));
   std::vector<float> back(static_cast<size_t>(width));
   std::vector<double> signal(static_cast<size_t>(values.rows)), noise(signal.size());

@@ -30,7 +30,7 @@ void add_evaluate(CLI::App& app, Globals& globals) {
     if (globals.json) {
       globals.print_json("evaluate", out);
     } else {
-      fmt::print("accuracy {:.2f}% (+- {:.2f}) over {} questions\n", 100 * r.accuracy, 100 * r.stderr_, r.n);
+      fmt::print("accuracy {:.2f}% (+- {:.2f}) over {} questions, compute {}\n", 100 * r.accuracy, 100 * r.stderr_, r.n, compute_of(loaded.model.weights));
       if (r.compared)
         fmt::print("reference {:.2f}%; same answer {:.2f}%\n", 100 * r.reference_accuracy, 100 * r.agreement);
     }

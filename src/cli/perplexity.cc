@@ -37,7 +37,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
     if (globals.json) {
       globals.print_json("perplexity", out);
     } else {
-      fmt::print("perplexity {:.4f} over {} tokens\n", r.perplexity, r.tokens);
+      fmt::print("perplexity {:.4f} over {} tokens, compute {}\n", r.perplexity, r.tokens, compute_of(loaded.model.weights));
       if (r.compared)
         fmt::print("reference  {:.4f}, ratio {:.5f}; KL mean {:.6f}, 99% below {:.6f}; same first choice {:.2f}%\n",
                    r.reference_perplexity, r.perplexity / r.reference_perplexity, r.kl_mean, r.kl_p99, 100 * r.top1_agreement);

@@ -4,23 +4,26 @@
 #include <fmt/core.h>
 
 #include "cli/command.h"
+#include "gen/machine.h"
+#include "quant/dry_run.h"
 
 namespace codecllm::cli {
 
 namespace {
 
 struct QuantizeArguments {
-  std::string model, output, scheme, rule = "codecllm";
+  std::string model, output, scheme, recipe, rule = "codecllm";
   Selection selection;
-  bool force = false;
+  bool force = false, strict = false, dry_run = false;
   AlgorithmOptions algorithm;
   RateTarget target;
 };
 
 OrderedJson to_json(const QuantizeResult& r, const QuantizeArguments& a) {
-  OrderedJson out = {{"scheme", a.scheme}, {"algorithm", a.algorithm.name}, {"output", a.output}, {"weight_bytes", r.weight_bytes},
+  OrderedJson out = {{"scheme", a.recipe.empty() ? a.scheme : a.recipe}, {"algorithm", a.recipe.empty() ? a.algorithm.name : "recipe"},
+                     {"output", a.output}, {"weight_bytes", r.weight_bytes},
                      {"source_bytes", r.source_bytes}, {"bits_per_weight", r.bits_per_weight},
-                     {"ratio", r.ratio},           {"seconds", r.seconds}, {"resumed", r.resumed}};
+                     {"ratio", r.ratio},           {"seconds", r.seconds}, {"calibration_seconds", r.calibration_seconds}, {"resumed", r.resumed}};
   out["layers"] = OrderedJson::array();
   for (const LayerReport& layer : r.layers)
     out["layers"].push_back({{"name", layer.name}, {"scheme", layer.scheme}, {"sqnr_db", layer.sqnr_db},
@@ -49,19 +52,61 @@ void print(const QuantizeResult& r, const QuantizeArguments& a) {
              r.bad.empty() ? "good" : fmt::format("{} BAD", r.bad.size()), a.output);
 }
 
+// The plan, its size, and how fast it can be at most: a decode step reads all weights once.
+int print_plan(const Globals& globals, const Context& context, const QuantizePlan& plan) {
+  for (const std::string& sentence : plan.notes) note(globals, sentence);
+  const double read_bytes_s = probe_machine(context).read_bytes_s, tok_s = read_bytes_s / static_cast<double>(plan.read_bytes_per_token);
+  if (globals.json) {
+    OrderedJson out = {{"weight_bytes", plan.weight_bytes}, {"source_bytes", plan.source_bytes}, {"bits_per_weight", plan.bits_per_weight},
+                       {"ratio", plan.ratio}, {"read_bytes_per_token", plan.read_bytes_per_token},
+                       {"machine", {{"read_bytes_s", read_bytes_s}}}, {"decode_tok_s_at_most", tok_s}};
+    out["layers"] = OrderedJson::array();
+    for (const PlannedLayer& layer : plan.layers)
+      out["layers"].push_back({{"name", layer.name}, {"scheme", layer.scheme}, {"activations", layer.activations},
+                               {"algorithm", layer.algorithm}, {"bytes", layer.bytes}});
+    out["notes"] = plan.notes;
+    globals.print_json("quantize-plan", out);
+    return 0;
+  }
+  fmt::print("{:<44} {:<24} {:<12} {:<12} {:>10}\n", "layer", "scheme", "activations", "algorithm", "size");
+  for (const PlannedLayer& layer : plan.layers)
+    fmt::print("{:<44} {:<24} {:<12} {:<12} {:>10}\n", layer.name, layer.scheme, layer.activations, layer.algorithm,
+               bytes_text(static_cast<double>(layer.bytes)));
+  fmt::print("\n{} -> {} ({:.2f}x smaller), {:.3f} bits per quantized weight; nothing was written\n",
+             bytes_text(static_cast<double>(plan.source_bytes)), bytes_text(static_cast<double>(plan.weight_bytes)), plan.ratio, plan.bits_per_weight);
+  fmt::print("a decode step reads {}: at most {:.0f} tok/s at the {:.1f} GB/s that this machine reads now\n",
+             bytes_text(static_cast<double>(plan.read_bytes_per_token)), tok_s, read_bytes_s * 1e-9);
+  return 0;
+}
+
+QuantizeOptions options_of(QuantizeArguments& a) {
+  if (a.scheme.empty() && a.recipe.empty() && !a.target)
+    throw Error(ErrorCode::bad_call, "quantize", "say what to make: --scheme NAME, --recipe FILE, or --target-bits or --target-size");
+  if (!a.recipe.empty() && (!a.scheme.empty() || a.target))
+    throw Error(ErrorCode::bad_call, "quantize", "--recipe has the schemes of its steps; leave --scheme out, and targets of bits or bytes");
+  // The rates of the layers come from the target; the name says what was asked for.
+  if (a.scheme.empty() && a.recipe.empty()) a.scheme = a.target.bits ? fmt::format("coded-{:g}", *a.target.bits) : "coded-4";
+  QuantizeOptions options = {.target = a.target, .selection = a.selection, .algorithm = a.algorithm, .force = a.force, .strict = a.strict};
+  options.scale_rule = a.rule == "compressed-tensors" ? ScaleRule::full : ScaleRule::restricted;
+  if (a.recipe.empty()) {
+    options.scheme = scheme_preset(a.scheme);
+    return options;
+  }
+  if (!a.selection.only.empty() || !a.selection.ignore.empty() || a.algorithm.name != "rtn" || a.algorithm.clip)
+    throw Error(ErrorCode::bad_call, "quantize", "--only, --ignore, --algorithm and --clip stand in the steps of a recipe");
+  options.recipe = read_recipe(a.recipe, a.algorithm.calibration);
+  return options;
+}
+
 }  // namespace
 
 void add_quantize(CLI::App& app, Globals& globals) {
   auto a = std::make_shared<QuantizeArguments>();
   CLI::App& command = add_command(app, globals, "quantize", "Writes a smaller checkpoint, and proves that it is a good one", [&globals, a] {
     const auto context = globals.context();
-    if (a->scheme.empty() && !a->target) throw Error(ErrorCode::bad_call, "quantize", "give --scheme, or --target-bits or --target-size");
-    // The rates of the layers come from the target; the name says what was asked for.
-    if (a->scheme.empty()) a->scheme = a->target.bits ? fmt::format("coded-{:g}", *a->target.bits) : "coded-4";
-    QuantizeOptions options = {.scheme = scheme_preset(a->scheme), .target = a->target, .selection = a->selection};
-    options.scale_rule = a->rule == "compressed-tensors" ? ScaleRule::full : ScaleRule::restricted;
-    options.force = a->force;
-    options.algorithm = a->algorithm;
+    const QuantizeOptions options = options_of(*a);
+    if (a->dry_run) return print_plan(globals, *context, plan_checkpoint(a->model, options));
+    if (a->output.empty()) throw Error(ErrorCode::bad_call, "quantize", "no directory to write; give one with -o");
     const QuantizeResult result = quantize_checkpoint(*context, a->model, a->output, options, globals.progress());
     for (const std::string& sentence : result.notes) note(globals, sentence);
     for (const std::string& sentence : result.bad) note(globals, "BAD, written because of --force: " + sentence);
@@ -76,20 +121,22 @@ void add_quantize(CLI::App& app, Globals& globals) {
   for (const QuantScheme& preset : scheme_presets()) presets += (presets.empty() ? "" : ", ") + preset.name;
   presets += ", lossless, int8-coded, fp8-coded, coded-B (for example coded-4.5)";
   command.add_option("model", a->model, "Model directory")->required();
-  command.add_option("-o,--output", a->output, "Directory to write; must not exist")->required();
+  command.add_option("-o,--output", a->output, "Directory to write; must not exist");
   command.add_option("--scheme", a->scheme, presets);
   command.add_option("--target-bits", a->target.bits, "Choose the bits of every coded layer so that they are so many a weight together")->check(CLI::Range(2.0, 8.0));
   command.add_option("--target-size", a->target.bytes, "The same for the bytes of all weight files");
-  command.add_option("--ignore", a->selection.ignore, "Layers to leave in 16 bits: a glob, or re:REGEX; repeatable")
+  command.add_option("--recipe", a->recipe, "A JSON file of steps: schemes, algorithms and the layers they are for (docs/recipes.md)");
+  command.add_flag("--dry-run", a->dry_run, "Prints the plan, the size and how fast it can be at most; writes nothing");
+  command.add_flag("--strict", a->strict, "Refuse what would otherwise be done in another way than asked for");
+  command.add_option("--ignore", a->selection.ignore, "Layers to leave in 16 bits: a glob, re:REGEX, attention, mlp, first-block or last-block; repeatable")
       ->expected(1)->take_all();
   command.add_option("--only", a->selection.only, "Layers to quantize (default: all linear layers but lm_head); repeatable")
       ->expected(1)->take_all();
   command.add_option("--scale-rule", a->rule, "codecllm (amax/127) or compressed-tensors (amax/127.5)")
       ->check(CLI::IsMember({"codecllm", "compressed-tensors"}))->capture_default_str();
   CalibrationOptions& calibration = a->algorithm.calibration;
-  command.add_option("--algorithm", a->algorithm.name, "How the codes are found: rtn, gptq, awq or smoothquant")
-      ->check(CLI::IsMember(algorithm_names()))->capture_default_str();
-  command.add_option("--calibrate", calibration.text, "A text file for the algorithms that look at activations");
+  command.add_option("--algorithm", a->algorithm.name, "How the codes are found: rtn, gptq, awq, smoothquant, or smoothquant+gptq")->capture_default_str();
+  command.add_option("--calibrate", calibration.text, "A text file for what looks at activations");
   command.add_option("--samples", calibration.samples, "Windows of that text")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
   command.add_option("--sample-tokens", calibration.tokens, "Tokens of a window (default: 512, or the trained length)")->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command.add_option("--observer", calibration.observer.name, "What static activation scales cover")

@@ -208,11 +208,7 @@ class Inspector {
     if (tensors.rows != linear.rows || tensors.columns != linear.columns)
       throw Error(ErrorCode::bad_input, "inspect", "weight_shape is not the one config.json says", {.tensor = linear.name});
     measure_codes(tensors.codes->name, PackedReader(tensors, args));
-    auto bytes = static_cast<double>(tensors.codes->data.size() + tensors.scales->data.size());
-    if (tensors.in_words) bytes += 2 * sizeof(int64_t);
-    for (const TensorInfo* more : {tensors.zero_points, tensors.group_of_column})
-      if (more != nullptr) bytes += static_cast<double>(more->data.size());
-    return bytes;
+    return static_cast<double>(packed_bytes(tensors));
   }
 
   void measure_codes(const std::string& name, const PackedReader& reader) {

@@ -3,6 +3,7 @@
 
 #include "codecllm/error.h"
 #include "format/coded_scheme.h"
+#include "format/grid_map.h"
 
 namespace codecllm {
 
@@ -25,6 +26,21 @@ QuantArgs at_run_time(NumberType type, Strategy strategy) {
   if (strategy == Strategy::group) args.group_size = 128;
   return args;
 }
+
+// Activations, one scale for all that a layer ever reads, from calibration.
+QuantArgs calibrated(NumberType type) { return {.num_bits = 8, .type = type, .strategy = Strategy::tensor}; }
+
+QuantArgs with_zeros(QuantArgs args) {
+  args.symmetric = false;
+  return args;
+}
+
+// INT8 activations at run time but for the features that reach the threshold.
+QuantArgs but_outliers(float threshold) {
+  QuantArgs args = at_run_time(NumberType::integer, Strategy::token);
+  args.outliers = OutlierArgs{.threshold = threshold};
+  return args;
+}
 }  // namespace
 
 std::string_view strategy_name(Strategy strategy) { return kStrategies[static_cast<size_t>(strategy)]; }
@@ -40,11 +56,17 @@ const std::vector<QuantScheme>& scheme_presets() {
 #define INT(bits, strategy, group) integer(bits, Strategy::strategy, group)
 #define FLOAT(type, strategy) float8(NumberType::type, Strategy::strategy)
 #define INPUTS(type, strategy) at_run_time(NumberType::type, Strategy::strategy)
+#define CALIBRATED(type) calibrated(NumberType::type)
+#define BUT_OUTLIERS(threshold) but_outliers(threshold)
+#define WITH_ZEROS(inputs) with_zeros(inputs)
 #define PRESET(name, weights, activations, plain) {name, weights, activations, DType::plain},
   static const std::vector<QuantScheme> presets = {
 #include "format/presets.def"
   };
 #undef PRESET
+#undef WITH_ZEROS
+#undef BUT_OUTLIERS
+#undef CALIBRATED
 #undef INPUTS
 #undef FLOAT
 #undef INT
@@ -79,8 +101,10 @@ std::optional<QuantScheme> integer_scheme(std::string_view name) {
 }  // namespace
 
 std::string scheme_name(const QuantScheme& scheme) {
+  std::optional<QuantArgs> inputs = scheme.activations;
+  if (inputs && inputs->outliers) inputs->outliers->stored = false;
   for (const QuantScheme& preset : scheme_presets())
-    if (preset.weights && preset.weights == scheme.weights && preset.activations == scheme.activations) return preset.name;
+    if (preset.weights && preset.weights == scheme.weights && preset.activations == inputs) return preset.name;
   if (!scheme.weights || scheme.activations || scheme.weights->type != NumberType::integer) return "custom";
   std::string name = "int" + std::to_string(scheme.weights->num_bits);
   if (scheme.weights->strategy == Strategy::tensor) name += "-tensor";
@@ -120,13 +144,9 @@ QuantScheme fit_scheme(const QuantScheme& scheme, int64_t columns) {
 }
 
 std::vector<int64_t> scale_shape(const QuantArgs& args, int64_t rows, int64_t columns) {
-  const auto ceil_div = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-  switch (args.strategy) {
-    case Strategy::tensor: return {1};
-    case Strategy::group: return {rows, ceil_div(columns, args.group_size)};
-    case Strategy::block: return {ceil_div(rows, args.block[0]), ceil_div(columns, args.block[1])};
-    default: return {rows, 1};
-  }
+  if (args.strategy == Strategy::tensor) return {1};
+  const GridMap map(args, rows, columns);
+  return {map.count / map.across, map.across};
 }
 
 }  // namespace codecllm

@@ -22,6 +22,14 @@ enum class Strategy : uint8_t { tensor, channel, group, block, token };
 std::string_view strategy_name(Strategy strategy);
 std::optional<Strategy> strategy_from_name(std::string_view name);
 
+// LLM.int8(): inputs of these magnitudes are multiplied in 16 bits.
+struct OutlierArgs {
+  float threshold = 6;
+  bool stored = false;  // columns found by calibration, held in 16 bits beside the codes; false: found at run time
+
+  bool operator==(const OutlierArgs&) const = default;
+};
+
 struct QuantArgs {
   int num_bits = 8;
   NumberType type = NumberType::integer;
@@ -31,6 +39,7 @@ struct QuantArgs {
   bool symmetric = true;
   bool dynamic = false;  // activations: scales found at run time
   std::optional<DType> scale_dtype = std::nullopt;  // weights: f32, bf16, f16 or f8_e8m0; nothing: the weights' own type
+  std::optional<OutlierArgs> outliers = std::nullopt;  // activations: features that are not quantized
 
   bool operator==(const QuantArgs&) const = default;
 };

@@ -12,7 +12,8 @@ namespace codecllm::quant_method {
 
 namespace {
 
-void add_rows(const Checkpoint& checkpoint, const std::string& module, const TensorInfo& codes, Translation& out, SchemeList& schemes) {
+void add_rows(const Checkpoint& checkpoint, const std::string& module, const TensorInfo& codes, const QuantArgs& inputs, Translation& out,
+              SchemeList& schemes) {
   const auto fail = [&](const TensorInfo& tensor, const std::string& what) {
     throw Error(ErrorCode::bad_input, "bitsandbytes", what, {.file = checkpoint.file_of(tensor), .tensor = shown(tensor.name)});
   };
@@ -29,7 +30,7 @@ void add_rows(const Checkpoint& checkpoint, const std::string& module, const Ten
     const float scale = load_float(largest.data.data(), row, DType::f32) / 127;
     linear.scales.push_back(scale == 0 ? 0x1p-23f : scale);  // rows of zeros have SCB 0
   }
-  put_packed(linear, module, checkpoint.mapped_file_of(codes), out, schemes);
+  put_packed(linear, module, checkpoint.mapped_file_of(codes), out, schemes, inputs);
 }
 
 }  // namespace
@@ -39,20 +40,21 @@ void bitsandbytes(const Checkpoint& checkpoint, const Json& settings, Translatio
     throw Error(ErrorCode::unsupported, "bitsandbytes", "only LLM.int8() is read of bitsandbytes, not its 4-bit types; quantize the " +
                                                             std::string("16-bit original with int4-g128"),
                 {.file = checkpoint.config_path()});
+  const auto threshold = json_or<float>(settings, "llm_int8_threshold", 6.0f, checkpoint.config_path());
+  QuantArgs inputs = {.num_bits = 8, .strategy = Strategy::token, .dynamic = true};
+  if (threshold > 0) inputs.outliers = OutlierArgs{.threshold = threshold};  // 0: all features are INT8
   SchemeList schemes;
   for (const TensorInfo* tensor : checkpoint.tensors()) {
     const auto [module, part] = split_tensor_name(tensor->name);
     const TensorInfo* codes = checkpoint.find(std::string(module) + ".weight");
     const bool coded = codes != nullptr && codes->dtype == DType::i8;
     if (coded && part == ".weight") {
-      add_rows(checkpoint, std::string(module), *tensor, out, schemes);
+      add_rows(checkpoint, std::string(module), *tensor, inputs, out, schemes);
     } else if (!coded || (part != ".SCB" && part != ".weight_format")) {
       out.pass(*tensor, checkpoint.mapped_file_of(*tensor));
     }
   }
   out.config["quantization_config"] = schemes.config();
-  out.note("LLM.int8() takes activations above a threshold in 16 bits and the others as INT8; here all are taken in 16 bits",
-           "nothing to do: the weights are the same, and the activations closer");
 }
 
 }  // namespace codecllm::quant_method

@@ -10,18 +10,8 @@
 
 namespace codecllm {
 
-namespace {
-int64_t columns_per_scale(const QuantArgs& args, int64_t columns) {
-  if (args.strategy == Strategy::group) return args.group_size;
-  return args.strategy == Strategy::block ? std::min<int64_t>(args.block[1], columns) : columns;
-}
-}  // namespace
-
 PackedReader::PackedReader(const PackedTensors& tensors, const QuantArgs& args)
-    : tensors_(tensors),
-      args_(args),
-      group_(columns_per_scale(args, tensors.columns)),
-      groups_(group_ > 0 ? (tensors.columns + group_ - 1) / group_ : 0) {}
+    : tensors_(tensors), args_(args), map_(args, tensors.rows, tensors.columns) {}
 
 void PackedReader::codes(int64_t row, int8_t* out) const {
   const std::byte* data = tensors_.codes->data.data();
@@ -32,23 +22,15 @@ void PackedReader::codes(int64_t row, int8_t* out) const {
   }
 }
 
-int64_t PackedReader::scale_index(int64_t row, int64_t group) const {
-  switch (args_.strategy) {
-    case Strategy::tensor: return 0;
-    case Strategy::block: return row / args_.block[0] * groups_ + group;
-    default: return row * groups_ + group;
-  }
-}
-
 float PackedReader::scale(int64_t row, int64_t group) const {
-  return load_scale(tensors_.scales->data.data(), scale_index(row, group), tensors_.scales->dtype);
+  return load_scale(tensors_.scales->data.data(), map_.cell(row, group), tensors_.scales->dtype);
 }
 
 int PackedReader::zero(int64_t row, int64_t group) const {
   if (tensors_.zero_points == nullptr) return 0;
   const std::byte* data = tensors_.zero_points->data.data();
-  if (tensors_.zero_points->dtype == DType::i8) return static_cast<int8_t>(data[scale_index(row, group)]);
-  return zero_point_at(data, static_cast<size_t>(row), static_cast<size_t>(group), static_cast<size_t>(groups_), args_.num_bits,
+  if (tensors_.zero_points->dtype == DType::i8) return static_cast<int8_t>(data[map_.cell(row, group)]);
+  return zero_point_at(data, static_cast<size_t>(row), static_cast<size_t>(group), static_cast<size_t>(groups()), args_.num_bits,
                        tensors_.zero_point_packing);
 }
 
@@ -57,10 +39,10 @@ std::vector<int32_t> PackedReader::column_order() const {
   std::vector<int32_t> groups(static_cast<size_t>(columns()));
   std::memcpy(groups.data(), tensors_.group_of_column->data.data(), groups.size() * sizeof(int32_t));
   if (std::find(groups.begin(), groups.end(), -1) != groups.end()) return {};  // never filled in: consecutive
-  std::optional<std::vector<int32_t>> order = order_by_group(groups, group_);
+  std::optional<std::vector<int32_t>> order = order_by_group(groups, group());
   if (!order)
     throw Error(ErrorCode::unsupported, "packed",
-                "groups of columns that are not all of " + std::to_string(group_) + " columns are not read in this version",
+                "groups of columns that are not all of " + std::to_string(group()) + " columns are not read in this version",
                 {.tensor = tensors_.group_of_column->name});
   return *std::move(order);
 }

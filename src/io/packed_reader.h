@@ -3,6 +3,7 @@
 #pragma once
 
 #include "format/grid.h"
+#include "format/grid_map.h"
 #include "io/packed_tensors.h"
 
 namespace codecllm {
@@ -13,8 +14,8 @@ class PackedReader {
 
   int64_t rows() const { return tensors_.rows; }
   int64_t columns() const { return tensors_.columns; }
-  int64_t group() const { return group_; }  // columns that share a scale
-  int64_t groups() const { return groups_; }
+  int64_t group() const { return map_.column_span; }  // columns that share a scale
+  int64_t groups() const { return map_.across; }
   DType scale_type() const { return tensors_.scales->dtype == DType::u8 ? DType::f8_e8m0 : tensors_.scales->dtype; }
   const QuantArgs& args() const { return args_; }
 
@@ -28,11 +29,9 @@ class PackedReader {
   std::vector<int32_t> column_order() const;
 
  private:
-  int64_t scale_index(int64_t row, int64_t group) const;
-
   PackedTensors tensors_;
   QuantArgs args_;
-  int64_t group_, groups_;
+  GridMap map_;
 };
 
 // The same for any list of groups, one per column; nothing where it is not a permutation of groups of `size` columns.

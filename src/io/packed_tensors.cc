@@ -113,7 +113,35 @@ void find_zero_points(const Finder& find, const QuantArgs& args, const std::vect
   out.zero_point_packing = find.packing(*out.zero_points, scales[0], args.num_bits, words);
 }
 
+void find_outliers(const Checkpoint& checkpoint, const std::string& module, const Finder& find, PackedTensors& out) {
+  if (checkpoint.find(module + ".outlier_columns") == nullptr) return;
+  out.outlier_columns = &find.need(".outlier_columns", DType::i32);
+  out.outlier_weight = &find.need(".outlier_weight");
+  if (!is_plain_float(out.outlier_weight->dtype)) find.fail(*out.outlier_weight, "is not of type F32, BF16 or F16");
+  const int64_t count = out.outlier_columns->elements();
+  find.expect_shape(*out.outlier_columns, {count});
+  find.expect_shape(*out.outlier_weight, {out.rows, count});
+  const std::vector<int32_t> columns = outlier_columns_of(out);
+  for (size_t i = 0; i < columns.size(); ++i)
+    if (columns[i] < 0 || columns[i] >= out.columns || (i > 0 && columns[i] <= columns[i - 1]))
+      find.fail(*out.outlier_columns, "holds column " + std::to_string(columns[i]) + ", expected ascending numbers below " + std::to_string(out.columns));
+}
+
 }  // namespace
+
+uint64_t packed_bytes(const PackedTensors& tensors) {
+  uint64_t bytes = tensors.in_words ? 2 * sizeof(int64_t) : 0;
+  for (const TensorInfo* part : {tensors.codes, tensors.scales, tensors.zero_points, tensors.group_of_column, tensors.outlier_columns, tensors.outlier_weight})
+    if (part != nullptr) bytes += part->data.size();
+  return bytes;
+}
+
+std::vector<int32_t> outlier_columns_of(const PackedTensors& tensors) {
+  if (tensors.outlier_columns == nullptr) return {};
+  std::vector<int32_t> columns(static_cast<size_t>(tensors.outlier_columns->elements()));
+  std::memcpy(columns.data(), tensors.outlier_columns->data.data(), columns.size() * sizeof(int32_t));
+  return columns;
+}
 
 bool is_stored_quantized(const Checkpoint& checkpoint, const std::string& module) {
   if (checkpoint.find(module + std::string(kWords)) != nullptr) return true;
@@ -150,6 +178,7 @@ PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& mo
     out.group_of_column = &find.need(".weight_g_idx", DType::i32);
     find.expect_shape(*out.group_of_column, {out.columns});
   }
+  find_outliers(checkpoint, module, find, out);
   return out;
 }
 

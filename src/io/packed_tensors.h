@@ -22,6 +22,8 @@ struct PackedTensors {
   // weight_zero_point, asymmetric only: I32 [packed_words(rows), groups]; I8 with codes in bytes, one per tensor, or by old writers
   const TensorInfo* zero_points = nullptr;
   const TensorInfo* group_of_column = nullptr;  // weight_g_idx, activation order only: I32 [columns]
+  // outlier_columns, I32, ascending, and outlier_weight, floats [rows, columns of these]: columns whose codes are 0
+  const TensorInfo *outlier_columns = nullptr, *outlier_weight = nullptr;
   Packing packing = Packing::dense, zero_point_packing = Packing::dense;
 };
 
@@ -34,6 +36,12 @@ std::string module_of_codes(const TensorInfo& tensor);
 // Error(bad_input) that names the tensor.
 PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& module, const QuantArgs& args,
                              bool group_order = false);
+
+// Of everything above.
+uint64_t packed_bytes(const PackedTensors& tensors);
+
+// The numbers of outlier_columns; empty where there are none.
+std::vector<int32_t> outlier_columns_of(const PackedTensors& tensors);
 
 // What to declare for writing such a module, in the order above (weight_shape last): words, or with `bytes` one byte a
 // code, as floats always have.

@@ -31,6 +31,7 @@ class ArgsReader {
     read_numbers(out.args);
     read_dynamic(out.args);
     read_strategy(out.args);
+    read_outliers(out.args);
     out.group_order = read_group_order();
     if (out.group_order && out.args.strategy != Strategy::group) bad("has actorder 'group' without groups");
     return out;
@@ -94,6 +95,15 @@ class ArgsReader {
       bad("has strategy '" + name + "' that is dynamic");
   }
 
+  // Our own: compressed-tensors has no word for LLM.int8().
+  void read_outliers(QuantArgs& args) const {
+    const auto it = json_.find("outliers");
+    if (it == json_.end() || it->is_null()) return;
+    if (!it->is_object()) bad("has outliers that are not an object");
+    args.outliers = OutlierArgs{.threshold = json_need<float>(*it, "threshold", file_), .stored = json_need<bool>(*it, "stored", file_)};
+    if (!(args.outliers->threshold > 0)) bad("has outliers with a threshold that is not positive");
+  }
+
   // [rows, columns], or "128x128" as older files have it
   std::array<int, 2> read_block(const Json& json) const {
     std::array<int, 2> block = {0, 0};
@@ -149,6 +159,7 @@ OrderedJson write_quant_args(const QuantArgs& args) {
   if (args.scale_dtype)
     for (const ScaleName& scale : kScaleNames)
       if (scale.type == *args.scale_dtype && !json.contains("scale_dtype")) json["scale_dtype"] = scale.name;
+  if (args.outliers) json["outliers"] = {{"threshold", args.outliers->threshold}, {"stored", args.outliers->stored}};
   json["observer"] = args.dynamic ? OrderedJson() : OrderedJson("minmax");
   json["observer_kwargs"] = OrderedJson::object();
   return json;

@@ -76,7 +76,8 @@ void QuantConfig::read_header(const Json& json, const std::string& file) {
              "' is not read in this version; take the unquantized model, or one " +
              "quantized with compressed-tensors",
          file);
-  if (method_ == "codecllm" && json_need<int>(json, "version", file) != kCodecllmQuantVersion)
+  const int version = method_ == "codecllm" ? json_need<int>(json, "version", file) : kCodecllmQuantVersion;
+  if (version < kCodecllmQuantVersion || version > kNewestCodecllmQuantVersion)
     refuse(ErrorCode::unsupported, "written by a newer version of codecllm; update it", file);
   if (const auto it = json.find("sparsity_config"); it != json.end() && it->is_object() && !it->empty())
     if (json_or<std::string>(*it, "format", "dense", file) != "dense")

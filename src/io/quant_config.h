@@ -15,8 +15,9 @@
 
 namespace codecllm {
 
-// "version" of quant_method "codecllm": rises when older readers would misread what is written.
-inline constexpr int kCodecllmQuantVersion = 1;
+// "version" of quant_method "codecllm": rises when older readers would misread what is written. Readers take all up to
+// kNewestCodecllmQuantVersion; 2 has columns of outliers.
+inline constexpr int kCodecllmQuantVersion = 1, kNewestCodecllmQuantVersion = 2;
 
 struct QuantGroup {
   std::string name = "group_0";

@@ -33,6 +33,8 @@ std::optional<std::string> refused_packed(const QuantArgs& weights) {
 }
 
 std::optional<std::string> refused_integer(const QuantArgs& weights, const QuantArgs& inputs) {
+  if (inputs.outliers)
+    return "vLLM and transformers run LLM.int8() only on checkpoints of bitsandbytes; columns in 16 bits beside INT8 ones are codecllm's own";
   const std::string who = "vLLM loads integer weights with quantized activations ";
   if (weights.num_bits != 8 || inputs.num_bits != 8 || inputs.type != NumberType::integer)
     return who + "only where both are 8-bit integers";
@@ -83,6 +85,7 @@ OrderedJson make_quant_config(const std::vector<QuantGroup>& groups, const std::
     throw Error(ErrorCode::bad_call, "quantization_config",
                 "no group; leave the config out where nothing is quantized");
   bool standard = true, mixed = false;
+  int version = kCodecllmQuantVersion;
   std::string format;
   OrderedJson config_groups = OrderedJson::object();
   for (const QuantGroup& group : groups) {
@@ -90,6 +93,7 @@ OrderedJson make_quant_config(const std::vector<QuantGroup>& groups, const std::
     mixed |= !format.empty() && own != format;
     format = own;
     standard &= !refused_by(group.scheme);
+    if (group.scheme.activations && group.scheme.activations->outliers) version = kNewestCodecllmQuantVersion;
   }
   for (const QuantGroup& group : groups) {
     const auto args = [](const std::optional<QuantArgs>& a) {
@@ -108,7 +112,7 @@ OrderedJson make_quant_config(const std::vector<QuantGroup>& groups, const std::
   }
   OrderedJson out;
   out["quant_method"] = standard ? "compressed-tensors" : "codecllm";
-  out["version"] = standard ? OrderedJson(kCompressedTensorsVersion) : OrderedJson(kCodecllmQuantVersion);
+  out["version"] = standard ? OrderedJson(kCompressedTensorsVersion) : OrderedJson(version);
   out["format"] = mixed ? "mixed-precision" : format;
   out["quantization_status"] = "compressed";
   out["global_compression_ratio"] = nullptr;

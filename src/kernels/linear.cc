@@ -4,21 +4,23 @@
 #include <algorithm>
 
 #include "kernels/linear_float8.h"
+#include "kernels/linear_outliers.h"
 
 namespace codecllm {
 
-namespace {
-
-IntActivations quantize(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x,
-                        int64_t x_stride, int64_t rows, const MatrixView& w) {
+IntActivations integer_inputs(ThreadPool& pool, const KernelTable& kernels, IntegerScratch& scratch, const float* x,
+                              int64_t x_stride, int64_t rows, const MatrixView& w) {
   const int64_t halves = w.activation.mode == ActivationMode::a16 ? 2 : 1, groups = w.groups();
   const int64_t row_bytes = halves * round_up(w.columns, kColumnPadding);
   scratch.codes.resize(std::max(scratch.codes.size(), static_cast<size_t>(rows * row_bytes)));
   scratch.scales.resize(std::max(scratch.scales.size(), static_cast<size_t>(rows)));
   scratch.sums.resize(std::max(scratch.sums.size(), static_cast<size_t>(rows * groups * halves)));
-  const IntActivations out = {rows, halves, row_bytes, scratch.codes.data(), scratch.scales.data(), scratch.sums.data()};
+  const bool asymmetric = w.activation.asymmetric;
+  if (asymmetric) scratch.zeros.resize(std::max(scratch.zeros.size(), static_cast<size_t>(rows)));
+  const IntActivations out = {rows, halves, row_bytes, scratch.codes.data(), scratch.scales.data(), scratch.sums.data(),
+                              asymmetric ? scratch.zeros.data() : nullptr};
   const float given = w.activation.mode == ActivationMode::a8_fixed    ? w.activation.scale
-                      : w.activation.mode == ActivationMode::a8_tensor ? common_scale(pool, kernels, scratch, x, x_stride, rows, w.columns, kByteLimit)
+                      : w.activation.mode == ActivationMode::a8_tensor ? common_scale(pool, kernels, scratch.scales, x, x_stride, rows, w.columns, kByteLimit)
                                                                        : 0.0f;
   const int64_t most = kernels.tile_rows(halves), unit = out.unit_bytes();
   pool.parallel_for(static_cast<size_t>(tile_count(rows, most)), 1, [&](size_t begin, size_t end, int) {
@@ -26,19 +28,27 @@ IntActivations quantize(ThreadPool& pool, const KernelTable& kernels, LinearScra
       const RowTile tile = tile_at(rows, most, t);
       for (int64_t i = 0; i < tile.rows; ++i) {
         const int64_t m = tile.first + i;
-        scratch.scales[m] = kernels.quantize_row(x + m * x_stride, w.columns, w.group, halves, given,
-                                                 scratch.codes.data() + tile.first * row_bytes + i * unit,
-                                                 tile.rows * unit, scratch.sums.data() + m * groups * halves);
+        const float* row = x + m * x_stride;
+        uint8_t* codes = scratch.codes.data() + tile.first * row_bytes + i * unit;
+        int32_t* sums = scratch.sums.data() + m * groups * halves;
+        if (asymmetric) {
+          scratch.zeros[m] = w.activation.zero;
+          scratch.scales[m] = kernels.quantize_row_asymmetric(row, w.columns, w.group, given, &scratch.zeros[m], codes, tile.rows * unit, sums);
+        } else {
+          scratch.scales[m] = kernels.quantize_row(row, w.columns, w.group, halves, given, codes, tile.rows * unit, sums);
+        }
       }
     }
   });
   return out;
 }
 
+namespace {
+
 // Inputs are rounded once for weights that take them alike.
 bool same_inputs(const MatrixView* last, const MatrixView& w) {
   return last != nullptr && last->element == w.element && last->group == w.group && last->order == w.order &&
-         last->activation == w.activation;
+         last->activation == w.activation && same_outliers(*last, w);
 }
 
 // Inputs in the order in which the weight holds its columns.
@@ -90,6 +100,7 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
             int64_t rows, std::span<const LinearOut> outs) {
   if (rows == 0) return;
   IntActivations codes = {};
+  OutlierInputs outliers = {};
   FloatRows floats = {};
   ScaledActivations scaled = {};
   const MatrixView *quantized_for = nullptr, *scaled_for = nullptr;  // whose inputs these are
@@ -101,8 +112,13 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
     }
     if (is_integer(w.element) && !same_inputs(quantized_for, w)) {
       const float* inputs = w.order == nullptr ? x : reorder(pool, scratch, x, x_stride, rows, w);
-      const int64_t stride = w.order == nullptr ? x_stride : round_up(w.columns, kColumnPadding);
-      codes = quantize(pool, kernels, scratch, inputs, stride, rows, w);
+      int64_t stride = w.order == nullptr ? x_stride : round_up(w.columns, kColumnPadding);
+      if (has_outliers(w)) {
+        outliers = split_outliers(pool, kernels, scratch, inputs, stride, rows, w);
+        inputs = outliers.rest;
+        stride = outliers.stride;
+      }
+      codes = integer_inputs(pool, kernels, scratch.integers, inputs, stride, rows, w);
       quantized_for = &w;
     }
     if (!is_integer(w.element) && !is_float8(w.element) && floats.x == nullptr)
@@ -114,6 +130,7 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
                                            [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
                                              if (is_integer(w.element)) {
                                                kernels.matmul_int(part, codes, out.y + row, out.y_stride, first, last);
+                                               if (has_outliers(w)) add_outliers(kernels, w, outliers, rows, out.y, out.y_stride, first, last);
                                              } else if (is_float8(w.element)) {
                                                kernels.matmul_float8(part, scaled, out.y + row, out.y_stride, first, last);
                                              } else {

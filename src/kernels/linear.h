@@ -11,16 +11,30 @@
 
 namespace codecllm {
 
+// Rows as IntActivations.
+struct IntegerScratch {
+  std::vector<uint8_t> codes;
+  std::vector<float> scales;  // [rows]
+  std::vector<int32_t> sums;  // [rows, groups, halves]
+  std::vector<int32_t> zeros;  // [rows]
+};
+
 // Buffers that grow to the largest call and stay, so that the token loop allocates nothing.
 struct LinearScratch {
   std::vector<float> reordered;  // [rows, padded columns]: inputs in the order of a weight's groups
   std::vector<float> tiles;    // rows in the order of matmul_float
-  std::vector<uint8_t> codes;  // as IntActivations
-  std::vector<float> scales;   // [rows]
-  std::vector<int32_t> sums;   // [rows, groups, halves]
+  IntegerScratch integers;
   std::vector<float> rounded, group_scales;  // [rows, padded columns], [rows, groups]: inputs as 8-bit floats
   PanelScratch panels;         // of coded weights
+  // Outlier features: the largest input of each column, the columns found, inputs without them and alone.
+  std::vector<float> tops, rest, picked, picked_tiles;
+  std::vector<int32_t> outlier_columns;
+  IntegerScratch picked_integers;
 };
+
+// Inputs of a product with integers: 16-bit ones, or INT8 ones as the weight's activation scheme says.
+IntActivations integer_inputs(ThreadPool& pool, const KernelTable& kernels, IntegerScratch& scratch, const float* x,
+                              int64_t x_stride, int64_t rows, const MatrixView& w);
 
 // Float rows in tiles, as matmul_float reads them; rows in one tile each are the rows themselves.
 struct FloatRows {
@@ -38,7 +52,7 @@ struct LinearOut {
 };
 
 // x [rows, x_stride], zero from in to round_up(in, 8). The result does not depend on the number of threads, and that of a
-// row only with ActivationMode::a8_tensor on the other rows.
+// row only with ActivationMode::a8_tensor, or outlier features found at run time, on the other rows.
 void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x, int64_t x_stride,
             int64_t rows, std::span<const LinearOut> outs);
 

@@ -28,6 +28,30 @@ Matrix::Matrix(Element element, int64_t rows, int64_t columns, int64_t group, Sc
   view_.scales = scales_.data();
 }
 
+struct Matrix::Outliers {
+  std::vector<int32_t> columns;
+  Matrix weight;
+  OutlierView view;
+};
+
+size_t Matrix::bytes() const {
+  const size_t own = data_.bytes() + scales_.bytes() + zeros_.bytes() + code_sums_.bytes() + order_.size() * sizeof(int32_t);
+  return outliers_ == nullptr ? own : own + outliers_->weight.bytes() + outliers_->columns.size() * sizeof(int32_t);
+}
+
+void Matrix::set_outliers(std::vector<int32_t> columns, Matrix weight) {
+  const auto fail = [](const std::string& what) { throw Error(ErrorCode::bad_input, "matrix", what); };
+  if (weight.rows() != rows() || weight.columns() != static_cast<int64_t>(columns.size()) || is_scaled(weight.view().element))
+    fail("outlier columns of another shape or kind than the matrix needs");
+  for (size_t i = 0; i < columns.size(); ++i)
+    if (columns[i] < 0 || columns[i] >= this->columns() || (i > 0 && columns[i] <= columns[i - 1]))
+      fail("outlier column " + std::to_string(columns[i]) + ", expected ascending numbers below " + std::to_string(this->columns()));
+  auto held = std::make_shared<Outliers>(Outliers{std::move(columns), std::move(weight), {}});
+  held->view = {held->columns.data(), held->weight.view()};
+  outliers_ = held;
+  view_.outliers = &outliers_->view;
+}
+
 uint8_t* Matrix::line(int64_t panel, int64_t index) {
   return data_.as<uint8_t>().data() + panel * view_.panel_bytes() + index * kLineBytes;
 }
@@ -115,13 +139,43 @@ void Matrix::set_order(std::vector<int32_t> order) {
   view_.order = order_.data();
 }
 
+static int zero_of(const MatrixView& w, int64_t row, int64_t group) {
+  return w.zeros == nullptr ? traits(w.element).offset : w.zeros[index_of_scale(w, row, group)];
+}
+
+// Unsigned, of data column k.
+static int code_at(const MatrixView& w, int64_t row, int64_t k) {
+  const uint8_t* line = w.data + row / kPanelRows * w.panel_bytes() + k / traits(w.element).line_columns * kLineBytes;
+  const int byte = line[row % kPanelRows * 4 + k % 4];
+  return w.element == Element::u8 ? byte : byte >> (k % 8 < 4 ? 0 : 4) & 15;
+}
+
 void Matrix::set_activation(const ActivationScheme& scheme) {
   if (scheme.mode == ActivationMode::a8_fixed && !(scheme.scale >= kSmallestActivation && scheme.scale < INFINITY))
     throw Error(ErrorCode::bad_input, "matrix",
                 "activation scale " + std::to_string(scheme.scale) + ", expected a positive finite number");
   if (scheme.mode == ActivationMode::a8_group && is_integer(view_.element))
     throw Error(ErrorCode::unsupported, "matrix", "INT8 activations in groups are not in this version; use one scale per token");
-  if (is_scaled(view_.element)) view_.activation = scheme;
+  if (scheme.threshold != 0 && (!is_integer(view_.element) || view_.groups() != 1 || view_.zeros != nullptr || view_.order != nullptr))
+    throw Error(ErrorCode::unsupported, "matrix", "outlier features are taken out of symmetric integers with one scale per row only");
+  if (!is_scaled(view_.element)) return;
+  if (scheme.asymmetric) {
+    if (!is_integer(view_.element) || view_.coded != nullptr || (scheme.mode != ActivationMode::a8_token && scheme.mode != ActivationMode::a8_fixed))
+      throw Error(ErrorCode::unsupported, "matrix", "asymmetric activations are INT8, with one scale per token or a given one");
+    if (scheme.zero < -127 || scheme.zero > 127)
+      throw Error(ErrorCode::bad_input, "matrix", "activation zero point " + std::to_string(scheme.zero) + ", expected -127 to 127");
+    add_code_sums();
+  }
+  view_.activation = scheme;
+}
+
+void Matrix::add_code_sums() {
+  code_sums_ = Buffer(static_cast<size_t>(view_.panels() * view_.groups() * kPanelRows) * sizeof(int32_t));
+  const auto sums = code_sums_.as<int32_t>();
+  std::fill(sums.begin(), sums.end(), 0);
+  for (int64_t row = 0; row < view_.rows; ++row)
+    for (int64_t k = 0; k < view_.columns; ++k) sums[index_of_scale(view_, row, k / view_.group)] += code_at(view_, row, k) - zero_of(view_, row, k / view_.group);
+  view_.code_sums = sums.data();
 }
 
 Element element_of(DType type) {
@@ -148,10 +202,6 @@ static float scale_of(const MatrixView& w, int64_t row, int64_t group) {
   if (w.scale_type == ScaleType::f32) return static_cast<const float*>(w.scales)[at];
   const uint16_t bits = static_cast<const uint16_t*>(w.scales)[at];
   return w.scale_type == ScaleType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-}
-
-static int zero_of(const MatrixView& w, int64_t row, int64_t group) {
-  return w.zeros == nullptr ? traits(w.element).offset : w.zeros[index_of_scale(w, row, group)];
 }
 
 void read_row(const MatrixView& w, int64_t row, float* out, void (*decode_panel)(const CodedView&, int64_t, uint8_t*)) {
@@ -183,6 +233,10 @@ void read_row(const MatrixView& w, int64_t row, float* out, void (*decode_panel)
       }
     }
   }
+  if (w.outliers == nullptr) return;
+  std::vector<float> values(static_cast<size_t>(w.outliers->weight.columns));
+  read_row(w.outliers->weight, row, values.data());
+  for (size_t i = 0; i < values.size(); ++i) out[w.outliers->columns[i]] = values[i];
 }
 
 }  // namespace codecllm

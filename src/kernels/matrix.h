@@ -35,7 +35,7 @@ class Matrix {
   const MatrixView& view() const { return view_; }
   int64_t rows() const { return view_.rows; }
   int64_t columns() const { return view_.columns; }
-  size_t bytes() const { return data_.bytes() + scales_.bytes() + zeros_.bytes() + order_.size() * sizeof(int32_t); }
+  size_t bytes() const;
 
   // Sixteen rows (fewer in the last panel) as the source stores them. Panels may be written from several threads.
   using FloatRows = std::span<const void* const>;  // each [columns] of `type`, f32, bf16 or f16; converted if need be
@@ -55,20 +55,28 @@ class Matrix {
   // rows stay in the order of the inputs.
   void set_order(std::vector<int32_t> order);
 
+  // Columns (ascending) of integers that are multiplied in floating point; `weight` [rows, columns.size()] holds them, and
+  // their codes should stand for 0. Throws Error(bad_input) for columns that are not ascending or beyond the matrix.
+  void set_outliers(std::vector<int32_t> columns, Matrix weight);
+
   // Throws Error(bad_input) for a8_fixed with a scale that is not positive and finite, Error(unsupported) for integers in
-  // groups. No effect on plain floats.
+  // groups, and for a threshold where rows have several scales or zero points. No effect on plain floats. Asymmetric: to be
+  // called when the codes are there.
   void set_activation(const ActivationScheme& scheme);
 
  private:
   void set_float8_panel(int64_t panel, CodeRows rows);
+  void add_code_sums();
   uint8_t* line(int64_t panel, int64_t index);
 
   MatrixView view_ = {};
   int64_t source_column(int64_t k) const { return view_.order == nullptr ? k : view_.order[k]; }
 
-  Buffer data_, scales_, zeros_;
+  Buffer data_, scales_, zeros_, code_sums_;
   std::vector<int32_t> order_;
   std::unique_ptr<CodedView> coded_;  // into data_
+  struct Outliers;
+  std::shared_ptr<const Outliers> outliers_;
 };
 
 // The element that holds this file type unchanged, or the codes of a scheme.

@@ -64,10 +64,18 @@ enum class ActivationMode : uint8_t { a16, a8_token, a8_tensor, a8_fixed, a8_gro
 
 struct ActivationScheme {
   ActivationMode mode = ActivationMode::a16;
-  float scale = 0;  // a8_fixed: x = scale * code
+  float scale = 0;      // a8_fixed: x = scale * (code - zero)
+  // Integers, one scale per row or a given one: codes cover the row's range from the lowest to the highest value, 0 included.
+  bool asymmetric = false;
+  int zero = 0;         // a8_fixed, asymmetric: the code of 0, in [-127, 127]
+  // Integers with one scale per row: where it is not 0, columns in which an input of the call reaches it are multiplied
+  // in 16 bits (LLM.int8(), Dettmers et al. 2022, section 3.2).
+  float threshold = 0;
 
   bool operator==(const ActivationScheme&) const = default;
 };
+
+struct OutlierView;
 
 struct MatrixView {
   Element element;
@@ -82,11 +90,20 @@ struct MatrixView {
   const int32_t* order = nullptr;  // [columns]
   ActivationScheme activation = {};  // integers and 8-bit floats
   const CodedView* coded = nullptr;  // entropy-coded instead: panels of the same lines, and data is null
+  // Of codes less what stands for 0, over each group, [panels][groups][16 rows]; for asymmetric activations.
+  const int32_t* code_sums = nullptr;
+  const OutlierView* outliers = nullptr;  // columns that are elsewhere: their codes stand for 0
 
   CODECLLM_INLINE int64_t panels() const { return (rows + kPanelRows - 1) / kPanelRows; }
   CODECLLM_INLINE int64_t groups() const { return (columns + group - 1) / group; }
   CODECLLM_INLINE int64_t lines() const { return (columns + traits(element).line_columns - 1) / traits(element).line_columns; }
   CODECLLM_INLINE int64_t panel_bytes() const { return lines() * kLineBytes; }
+};
+
+// Columns of a matrix of integers that are held in floating point.
+struct OutlierView {
+  const int32_t* columns;  // [weight.columns], ascending
+  MatrixView weight;       // [rows of the matrix, columns]
 };
 
 // Activation rows as integers, in one of two precisions by `halves`:
@@ -102,6 +119,7 @@ struct IntActivations {
   const uint8_t* codes;     // per tile [units][rows of the tile][4 * halves bytes]
   const float* scale;       // [rows]
   const int32_t* sums;      // [rows, groups, halves]: over each group, of high and of low, or of the codes
+  const int32_t* zeros = nullptr;  // [rows], INT8 only: x = scale * (code - zero); null: 0
 
   CODECLLM_INLINE int64_t unit_bytes() const { return 4 * halves; }
 };
@@ -129,6 +147,7 @@ struct ScaledActivations {
 constexpr int64_t kMaxIntColumns = 65536;
 constexpr float kActivationLimit = 32512.0f;  // of 16-bit codes
 constexpr float kByteLimit = 127.0f;          // of INT8 codes
+constexpr float kByteSteps = 254.0f;          // from the lowest INT8 code to the highest
 CODECLLM_INLINE constexpr float code_limit(int64_t halves) { return halves == 2 ? kActivationLimit : kByteLimit; }
 // A row whose largest value is below this counts as zero: its scale's reciprocal would overflow.
 constexpr float kSmallestActivation = 1e-30f;

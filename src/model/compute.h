@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The precision of activations in products with integer weights.
+// The precision of activations in products with quantized weights.
 #pragma once
 
 #include <string_view>
@@ -12,7 +12,7 @@ namespace codecllm {
 // Error(bad_call) for another name.
 void set_compute(ModelWeights& weights, std::string_view compute);
 
-// "a8" when the products with integer weights take INT8 activations, else "a16".
+// "a8" when all products with integers and 8-bit floats take 8-bit activations, "mixed" when some do, else "a16".
 std::string_view compute_of(const ModelWeights& weights);
 
 }  // namespace codecllm

@@ -38,10 +38,10 @@ void Forward::reserve(int64_t rows) {
 size_t Forward::scratch_bytes() const {
   size_t floats = x_.size() + normed_.size() + delta_.size() + q_.size() + attended_.size() + k_.size() + v_.size() +
                   gate_.size() + up_.size() + cosine_.size() + sine_.size() + logits_.size() +
-                  linear_scratch_.reordered.size() + linear_scratch_.tiles.size() + linear_scratch_.scales.size() +
-                  linear_scratch_.sums.size();
+                  linear_scratch_.reordered.size() + linear_scratch_.tiles.size() + linear_scratch_.integers.scales.size() +
+                  linear_scratch_.integers.sums.size() + linear_scratch_.rest.size() + linear_scratch_.picked.size();
   for (const auto& s : attention_scratch_) floats += s.size();
-  return floats * sizeof(float) + linear_scratch_.codes.size();
+  return floats * sizeof(float) + linear_scratch_.integers.codes.size();
 }
 
 void Forward::over_rows(int64_t rows, FunctionRef<void(int64_t row)> body) {

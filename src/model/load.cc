@@ -127,6 +127,11 @@ class Loader {
     if (checkpoint_.find(module + kCodedSuffix) != nullptr) return load_coded(module, rows, columns);
     const TensorInfo& tensor = need(module + ".weight", {rows, columns});
     ++scheme_count_[tensor.dtype == DType::f32 ? "f32" : tensor.dtype == DType::f16 ? "f16" : "bf16"];
+    return load_floats_of(tensor);
+  }
+
+  Matrix load_floats_of(const TensorInfo& tensor) {
+    const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
     Matrix matrix(element_of(tensor.dtype), rows, columns, columns, ScaleType::f32);
     const int64_t row_bytes = columns * dtype_bits(tensor.dtype) / 8;
     for_panels(matrix, [&](int64_t panel, int64_t first, int64_t count) {
@@ -150,7 +155,6 @@ class Loader {
     Matrix matrix(element_of(args), rows, columns, reader.group(), scale_type_of(reader.scale_type()));
     if (packed.zero_points != nullptr) matrix.add_zeros();
     if (std::vector<int32_t> order = reader.column_order(); !order.empty()) matrix.set_order(std::move(order));
-    if (group.scheme.activations) matrix.set_activation(activation_scheme(module, *group.scheme.activations, args));
     for_panels(matrix, [&](int64_t panel, int64_t first, int64_t count) {
       std::vector<int8_t> codes(static_cast<size_t>(count * columns));
       const int8_t* source[kPanelRows];
@@ -165,7 +169,10 @@ class Loader {
       }
       matrix.set_panel(panel, Matrix::CodeRows(source, static_cast<size_t>(count)));
     });
+    if (group.scheme.activations) matrix.set_activation(activation_scheme(module, *group.scheme.activations, args));
     checkpoint_.release(*packed.codes);
+    if (packed.outlier_weight != nullptr)
+      matrix.set_outliers(outlier_columns_of(packed), load_floats_of(*packed.outlier_weight));
     return matrix;
   }
 
@@ -176,7 +183,7 @@ class Loader {
                   {.file = checkpoint_.config_path(), .tensor = module});
     };
     if (inputs.num_bits != 8 || inputs.type != weights.type) refuse("activations that are not 8 bits of the weights' kind");
-    if (!inputs.symmetric) refuse("asymmetric activations");
+    if (!inputs.symmetric && inputs.type != NumberType::integer) refuse("8-bit floats with zero points");
     if (!inputs.dynamic) {
       if (inputs.strategy != Strategy::tensor) refuse("static activations with more than one scale");
       const TensorInfo& scale = checkpoint_.need(module + ".input_scale");
@@ -185,16 +192,27 @@ class Loader {
       if (!(value > 0) || !std::isfinite(value))
         throw Error(ErrorCode::bad_input, "load", "is " + std::to_string(value) + ", expected a number above zero; calibrate again",
                     {.file = checkpoint_.file_of(scale), .tensor = scale.name});
-      return {ActivationMode::a8_fixed, value};
+      return {.mode = ActivationMode::a8_fixed, .scale = value, .asymmetric = !inputs.symmetric, .zero = inputs.symmetric ? 0 : input_zero(module)};
     }
     switch (inputs.strategy) {
-      case Strategy::token: return {ActivationMode::a8_token};
-      case Strategy::tensor: return {ActivationMode::a8_tensor};
+      case Strategy::token:
+        return {.mode = ActivationMode::a8_token, .asymmetric = !inputs.symmetric, .threshold = inputs.outliers && !inputs.outliers->stored ? inputs.outliers->threshold : 0.0f};
+      case Strategy::tensor:
+        if (!inputs.symmetric) refuse("asymmetric activations with one scale for all tokens, found at run time");
+        return {.mode = ActivationMode::a8_tensor};
       default: break;
     }
     const bool alike = weights.strategy == Strategy::block && weights.block[1] == inputs.group_size;
     if (!alike) refuse("activations in groups that are not those of the weights");
-    return {ActivationMode::a8_group};
+    return {.mode = ActivationMode::a8_group};
+  }
+
+  // The kernels' codes begin at -127: a zero point of -128 moves by one, and with it the codes.
+  int input_zero(const std::string& module) const {
+    const TensorInfo& zero = checkpoint_.need(module + ".input_zero_point");
+    if (zero.dtype != DType::i8 || zero.elements() != 1)
+      throw Error(ErrorCode::bad_input, "load", "expected one number of type I8", {.file = checkpoint_.file_of(zero), .tensor = zero.name});
+    return std::max(-127, static_cast<int>(static_cast<int8_t>(zero.data[0])));
   }
 
   // body(panel, first row, rows)

@@ -9,6 +9,7 @@
 #include "format/coded_scheme.h"
 #include "format/float16.h"
 #include "format/grid.h"
+#include "format/grid_map.h"
 
 namespace codecllm {
 
@@ -92,13 +93,12 @@ class Maker {
     const uint64_t seed = seed_ += 0x1000003;
     const float size = 1.0f / std::sqrt(static_cast<float>(columns));
     const bool quantized = fitted.weights.has_value();
-    const int64_t group = !quantized                                    ? columns
-                          : fitted.weights->strategy == Strategy::group ? fitted.weights->group_size
-                          : fitted.weights->strategy == Strategy::block ? std::min<int64_t>(fitted.weights->block[1], columns)
-                                                                        : columns;
+    const int64_t group = quantized ? GridMap(*fitted.weights, rows, columns).column_span : columns;
     const Element element = quantized ? element_of(*fitted.weights) : element_of(fitted.plain);
     Matrix out(element, rows, columns, group, ScaleType::bf16);
-    if (fitted.activations) out.set_activation({activation_mode(*fitted.activations)});
+    if (fitted.activations)
+      out.set_activation({.mode = activation_mode(*fitted.activations),
+                          .threshold = fitted.activations->outliers ? fitted.activations->outliers->threshold : 0.0f});
     const auto coding = coded_scheme(scheme.name);
     const UniformRate rate = coding && coding->rate > 0 ? rate_of(rows, columns, seed, size, coding->rate) : UniformRate();
     pool_.parallel_for(static_cast<size_t>(out.view().panels()), 4, [&](size_t begin, size_t end, int) {

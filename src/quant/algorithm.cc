@@ -43,30 +43,37 @@ std::vector<float> smooth_smoothquant(const Context&, const BlockInput& value, c
   return smoothquant_scales(readers, input.channel_amax, options.alpha);
 }
 
-constexpr Algorithm kAlgorithms[] = {
+const Algorithm kAlgorithms[] = {
 #define ALGORITHM(name, statistics, sees_quantized, smooth, solve) {name, statistics, sees_quantized, smooth, solve},
 #include "quant/algorithm.def"
 #undef ALGORITHM
 };
 
-}  // namespace
-
-std::vector<std::string> algorithm_names() {
-  std::vector<std::string> names;
-  for (const Algorithm& algorithm : kAlgorithms) names.emplace_back(algorithm.name);
-  return names;
-}
-
-const Algorithm& find_algorithm(const AlgorithmOptions& options) {
+const Algorithm& named(std::string_view name) {
   std::string list;
   for (const Algorithm& algorithm : kAlgorithms) {
-    list += (list.empty() ? "" : ", ") + std::string(algorithm.name);
-    if (options.name != algorithm.name) continue;
-    if (algorithm.calibrates() && options.calibration.text.empty())
-      throw Error(ErrorCode::bad_call, "quantize", options.name + " needs a calibration text; give one with --calibrate");
-    return algorithm;
+    if (name == algorithm.name) return algorithm;
+    list += (list.empty() ? "" : ", ") + algorithm.name;
   }
-  throw Error(ErrorCode::bad_call, "quantize", "no algorithm '" + options.name + "'; there are: " + list);
+  throw Error(ErrorCode::bad_call, "quantize", "no algorithm '" + std::string(name) + "'; there are: " + list +
+                                                   ", and smoothquant+gptq and the like");
+}
+
+}  // namespace
+
+Algorithm find_algorithm(const AlgorithmOptions& options) {
+  const size_t plus = options.name.find('+');
+  Algorithm algorithm = named(std::string_view(options.name).substr(0, plus));
+  if (plus != std::string::npos) {
+    const Algorithm& second = named(std::string_view(options.name).substr(plus + 1));
+    if ((algorithm.smooth != nullptr) == (second.smooth != nullptr) || (algorithm.solve != nullptr) == (second.solve != nullptr))
+      throw Error(ErrorCode::bad_call, "quantize", "'" + options.name + "': of two algorithms one must smooth and the other find the codes");
+    algorithm = {options.name, algorithm.statistics | second.statistics, algorithm.sees_quantized || second.sees_quantized,
+                 algorithm.smooth != nullptr ? algorithm.smooth : second.smooth, algorithm.solve != nullptr ? algorithm.solve : second.solve};
+  }
+  if (algorithm.calibrates() && options.calibration.text.empty())
+    throw Error(ErrorCode::bad_call, "quantize", options.name + " needs a calibration text; give one with --calibrate");
+  return algorithm;
 }
 
 }  // namespace codecllm

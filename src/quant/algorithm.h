@@ -22,12 +22,14 @@ struct AlgorithmOptions {
 
 // What is known about the value that some layers read.
 struct InputKnowledge {
+  float largest = 0;                              // magnitude
+  Histogram seen;                                 // for static scales
   std::vector<float> channel_amax, channel_mean;  // [columns]
   std::vector<float> gram;                        // [columns, columns], X^T X / rows
 };
 
 struct Algorithm {
-  const char* name;
+  std::string name;
   unsigned statistics;
   bool sees_quantized;
   // Factors for the channels of one value.
@@ -39,8 +41,8 @@ struct Algorithm {
   bool calibrates() const { return statistics != 0; }
 };
 
-// Throws Error(bad_call) that lists the algorithms, or where one that needs a calibration text has none.
-const Algorithm& find_algorithm(const AlgorithmOptions& options);
-std::vector<std::string> algorithm_names();
+// By name, or two joined by "+" of which one smooths and the other finds codes ("smoothquant+gptq"). Throws Error(bad_call)
+// that lists the algorithms, or where one that needs a calibration text has none.
+Algorithm find_algorithm(const AlgorithmOptions& options);
 
 }  // namespace codecllm

@@ -5,114 +5,188 @@
 #include <cmath>
 #include <optional>
 
+#include "base/clock.h"
+
 namespace codecllm {
 
 namespace {
 
+// Whose codes an algorithm may find.
+bool takes_codes(const TensorJob& job) {
+  return job.kind == TensorJob::Kind::quantize || (job.kind == TensorJob::Kind::code && job.coded.rate > 0);
+}
+
+using Knowledge = std::map<std::string, InputKnowledge, std::less<>>;  // by tap
+
 class BlockPipeline {
  public:
-  BlockPipeline(const Context& context, const Checkpoint& source, const ModelSpec& spec, const AlgorithmOptions& options,
+  BlockPipeline(const Context& context, const Checkpoint& source, const ModelSpec& spec, const CalibrationOptions& calibration,
                 ScaleRule rule, const QuantizeJob& job, SmoothedSource& smoothed, BlockSink& sink, const Progress& progress)
       : context_(context),
         source_(source),
         spec_(spec),
-        options_(options),
-        algorithm_(find_algorithm(options)),
+        calibration_(calibration),
         rule_(rule),
+        steps_(job.steps),
         smoothed_(smoothed),
         sink_(sink),
         progress_(progress) {
-    for (const TensorJob& tensor : job.tensors) jobs_[tensor.source->name] = &tensor;
+    for (const RecipeStep& step : job.steps) algorithms_.push_back(find_algorithm(step.algorithm));
+    for (const TensorJob& tensor : job.tensors) {
+      jobs_[tensor.source->name] = &tensor;
+      if (!takes_codes(tensor)) continue;
+      sees_quantized_ |= algorithm_of(tensor).sees_quantized;
+      calibrates_ |= algorithm_of(tensor).calibrates() || tensor.calibrated_inputs();
+    }
   }
 
-  void run() {
-    if (algorithm_.calibrates()) {
-      samples_ = calibration_samples(source_.directory(), spec_, options_.calibration);
-      if (static_cast<int64_t>(samples_.samples.size()) < options_.calibration.samples)
+  // The seconds that samples took through blocks.
+  double run() {
+    if (calibrates_) {
+      samples_ = calibration_samples(source_.directory(), spec_, calibration_);
+      if (static_cast<int64_t>(samples_.samples.size()) < calibration_.samples)
         sink_.note("the calibration text gives " + std::to_string(samples_.samples.size()) + " samples of " +
-                   std::to_string(samples_.window) + " tokens, fewer than " + std::to_string(options_.calibration.samples));
+                   std::to_string(samples_.window) + " tokens, fewer than " + std::to_string(calibration_.samples));
       runner_.emplace(context_, source_, spec_, samples_, sink_.directory());
     }
-    for (int64_t layer = 0; layer < spec_.layers; ++layer) {
-      const std::vector<BlockInput> inputs = block_inputs(spec_, layer);
-      const bool last = layer + 1 == spec_.layers, done = is_done(inputs);
-      std::map<std::string, InputKnowledge, std::less<>> known;
-      if (runner_ && !(done && algorithm_.sees_quantized)) known = study(inputs, layer, !done, !last && !algorithm_.sees_quantized);
-      if (!done) quantize(inputs, known);
-      if (runner_ && algorithm_.sees_quantized && !last) {
-        const Checkpoint written(sink_.directory());
-        runner_->run(load_block(context_, written, spec_, layer), layer, nullptr, true, pass(layer, 0.5));
+    for (layer_ = 0; layer_ < spec_.layers; ++layer_) {
+      inputs_ = block_inputs(spec_, layer_);
+      passes_ = 0;
+      const bool last = layer_ + 1 == spec_.layers, done = is_done(), wanted = !done && kinds() != 0;
+      // Static scales are of inputs as they are after smoothing: a second pass.
+      const bool ranges_later = wanted && smooths() && calibrates_inputs();
+      const bool advance = !last && !sees_quantized_;
+      Knowledge known;
+      if (runner_ && (wanted || advance)) known = study(wanted, ranges_later, advance && !ranges_later);
+      if (!done) {
+        smooth(known);
+        if (ranges_later) study_ranges(advance, known);
+        write_input_scales(known);
+        quantize(known);
       }
+      if (runner_ && sees_quantized_ && !last) run_written();
     }
+    return seconds_;
   }
 
  private:
-  // Whose codes the algorithm finds.
-  static bool takes_codes(const TensorJob& job) {
-    return job.kind == TensorJob::Kind::quantize || (job.kind == TensorJob::Kind::code && job.coded.rate > 0);
-  }
-
   const TensorJob* quantized(const std::string& module) const {
     const auto it = jobs_.find(module + ".weight");
     return it != jobs_.end() && takes_codes(*it->second) ? it->second : nullptr;
   }
+  const Algorithm& algorithm_of(const TensorJob& tensor) const { return algorithms_[tensor.step]; }
+  const AlgorithmOptions& options_of(const TensorJob& tensor) const { return steps_[tensor.step].algorithm; }
+  // Not what rounding to the nearest does, which needs no second look.
+  bool concerned(const TensorJob& tensor) const { return algorithm_of(tensor).calibrates() || options_of(tensor).clip; }
 
-  // The tensors of a block that the algorithm may change.
-  std::vector<const TensorJob*> tensors_of(const std::vector<BlockInput>& inputs) const {
-    std::vector<const TensorJob*> list;
-    for (const BlockInput& input : inputs) {
+  // body(input, job) for the quantized layers of the block.
+  template <class Body>
+  void for_layers(const Body& body) const {
+    for (const BlockInput& input : inputs_)
       for (const LinearSpec& reader : input.readers)
-        if (const TensorJob* job = quantized(reader.name)) list.push_back(job);
-      const std::string made = input.norm.empty() ? input.producer + ".bias" : input.norm + ".weight";
-      if (const auto it = jobs_.find(made); it != jobs_.end() && algorithm_.smooth != nullptr) list.push_back(it->second);
-    }
+        if (const TensorJob* job = quantized(reader.name)) body(input, *job);
+  }
+  template <class Test>
+  bool any_layer(const Test& test) const {
+    bool found = false;
+    for_layers([&](const BlockInput&, const TensorJob& job) { found = found || test(job); });
+    return found;
+  }
+  bool smooths() const {
+    return any_layer([&](const TensorJob& job) { return algorithm_of(job).smooth != nullptr; });
+  }
+  bool calibrates_inputs() const {
+    return any_layer([](const TensorJob& job) { return job.calibrated_inputs(); });
+  }
+  // Statistics that the block's layers ask for.
+  unsigned kinds() const {
+    unsigned kinds = calibrates_inputs() ? unsigned{kRangeStatistics} : 0u;
+    for_layers([&](const BlockInput&, const TensorJob& job) { kinds |= algorithm_of(job).statistics; });
+    return kinds;
+  }
+
+  // Vectors of the block that smoothing may change.
+  std::vector<const TensorJob*> vectors() const {
+    std::vector<const TensorJob*> list;
+    for (const BlockInput& input : inputs_)
+      if (const auto it = jobs_.find(input.norm.empty() ? input.producer + ".bias" : input.norm + ".weight"); it != jobs_.end() && smooths())
+        list.push_back(it->second);
     return list;
   }
 
-  bool is_done(const std::vector<BlockInput>& inputs) const {
-    const auto list = tensors_of(inputs);
-    return std::all_of(list.begin(), list.end(), [&](const TensorJob* job) { return sink_.is_done(*job); });
+  bool is_done() const {
+    const auto open = [&](const TensorJob* job) { return !sink_.is_done(job->source->name); };
+    const std::vector<const TensorJob*> others = vectors();
+    return std::none_of(others.begin(), others.end(), open) && !any_layer([&](const TensorJob& job) {
+      return (concerned(job) && open(&job)) || (job.calibrated_inputs() && !sink_.is_done(input_scale_name(job.module)));
+    });
   }
 
-  // The share of a block that a pass covers begins at `from` and is what is left of it, or half.
-  std::function<bool(double)> pass(int64_t layer, double from) const {
-    const double width = algorithm_.sees_quantized ? 0.5 : 1;
-    return [this, layer, from, width](double done) {
-      return !progress_ || progress_((static_cast<double>(layer) + from + width * done) / static_cast<double>(spec_.layers), "calibrating");
+  // The passes of a block share its part of the progress: one, or two halves.
+  std::function<bool(double)> pass(bool two) {
+    const double from = 0.5 * passes_++, width = two ? 0.5 : 1;
+    return [this, from, width](double done) {
+      const double share = (static_cast<double>(layer_) + std::min(1.0, from + width * done)) / static_cast<double>(spec_.layers);
+      return !progress_ || progress_(share, "calibrating");
     };
   }
 
-  std::map<std::string, InputKnowledge, std::less<>> study(const std::vector<BlockInput>& inputs, int64_t layer, bool wanted,
-                                                           bool advance) {
+  void run_samples(const Checkpoint& checkpoint, BlockStatistics* statistics, bool advance, BlockRunner::Pass progress) {
+    const Stopwatch clock;
+    runner_->run(load_block(context_, checkpoint, spec_, layer_), layer_, statistics, advance, progress);
+    seconds_ += clock.seconds();
+  }
+
+  Knowledge study(bool wanted, bool ranges_later, bool advance) {
+    const unsigned gathered = ranges_later ? kinds() & ~static_cast<unsigned>(kRangeStatistics) : kinds();
     BlockStatistics statistics;
-    if (wanted) statistics = runner_->statistics(layer, algorithm_.statistics);
-    if (wanted || advance)
-      runner_->run(load_block(context_, source_, spec_, layer), layer, wanted ? &statistics : nullptr, advance, pass(layer, 0));
-    std::map<std::string, InputKnowledge, std::less<>> known;
+    if (wanted) statistics = runner_->statistics(layer_, gathered);
+    run_samples(source_, wanted ? &statistics : nullptr, advance, pass(sees_quantized_ || ranges_later));
+    Knowledge known;
     if (!wanted) return known;
-    for (const BlockInput& input : inputs) {
+    for (const BlockInput& input : inputs_) {
       InputStatistics& seen = statistics.find(input.tap)->second;
       InputKnowledge& out = known[std::string(input.tap)];
-      if ((algorithm_.statistics & kChannelStatistics) != 0) out.channel_amax = seen.channel_amax(), out.channel_mean = seen.channel_mean();
-      if ((algorithm_.statistics & kGramStatistics) != 0) out.gram = seen.take_gram();
-      const bool silent = std::all_of(out.channel_amax.begin(), out.channel_amax.end(), [](float v) { return v == 0; });
-      if (!out.channel_amax.empty() && silent)
+      out.largest = seen.largest();
+      if ((gathered & kChannelStatistics) != 0) out.channel_amax = seen.channel_amax(), out.channel_mean = seen.channel_mean();
+      if ((gathered & kGramStatistics) != 0) out.gram = seen.take_gram();
+      if ((gathered & kRangeStatistics) != 0) out.seen = seen.histogram();
+      if (out.largest == 0)
         sink_.note(input.readers.front().name + " saw nothing but zeros in calibration; give a longer text");
     }
     return known;
   }
 
-  void quantize(const std::vector<BlockInput>& inputs, std::map<std::string, InputKnowledge, std::less<>>& known) {
-    if (algorithm_.smooth != nullptr) smooth(inputs, known);
-    for (const BlockInput& input : inputs) {
+  // What the readers read once their channels are divided by the factors.
+  void study_ranges(bool advance, Knowledge& known) {
+    BlockStatistics statistics = runner_->statistics(layer_, kRangeStatistics);
+    for (const BlockInput& input : inputs_) {
+      const std::string weight = input.readers.front().name + ".weight";
+      if (smoothed_.scales_columns(weight)) statistics.find(input.tap)->second.divide_by(smoothed_.column_factors(weight));
+    }
+    run_samples(source_, &statistics, advance, pass(true));
+    for (const BlockInput& input : inputs_) known[std::string(input.tap)].seen = statistics.find(input.tap)->second.histogram();
+  }
+
+  void write_input_scales(const Knowledge& known) {
+    for_layers([&](const BlockInput& input, const TensorJob& job) {
+      if (!job.calibrated_inputs() || sink_.is_done(input_scale_name(job.module))) return;
+      const Range range = observed_range(known.find(input.tap)->second.seen, *job.inputs, calibration_.observer);
+      sink_.write_input_scale(job, fit_grid(range, *job.inputs, ScaleRule::restricted, DType::f32));
+    });
+  }
+
+  void quantize(Knowledge& known) {
+    for (const BlockInput& input : inputs_) {
       InputKnowledge& knowledge = known[std::string(input.tap)];
       for (const LinearSpec& reader : input.readers) {
         const TensorJob* job = quantized(reader.name);
-        if (job == nullptr || sink_.is_done(*job)) continue;
+        if (job == nullptr || !concerned(*job) || sink_.is_done(job->source->name)) continue;
+        const Algorithm& algorithm = algorithm_of(*job);
         LayerTask task = make_task(reader, *job);
         std::vector<Grid> grids;
-        if (algorithm_.solve != nullptr) grids = algorithm_.solve(context_, input, task, knowledge, options_);
-        if (grids.empty() && options_.clip) grids = fit_grids(context_, task, true);
+        if (algorithm.solve != nullptr) grids = algorithm.solve(context_, input, task, knowledge, options_of(*job));
+        if (grids.empty() && options_of(*job).clip) grids = fit_grids(context_, task, true);
         std::vector<float> scales;
         std::vector<int8_t> zeros;
         for (const Grid& grid : grids) {
@@ -123,29 +197,45 @@ class BlockPipeline {
       }
       knowledge = {};
     }
-    for (const TensorJob* job : tensors_of(inputs)) {
-      if (takes_codes(*job) || sink_.is_done(*job) || !smoothed_.changes(job->source->name)) continue;
+    for (const TensorJob* job : vectors()) {
+      if (takes_codes(*job) || sink_.is_done(job->source->name) || !smoothed_.changes(job->source->name)) continue;
       std::vector<float> values(static_cast<size_t>(job->source->elements()));
       smoothed_.read(*job->source, 0, values);
       sink_.write(*job, {.weights = values});
     }
   }
 
-  // Values whose readers, and what makes them, are all quantized here.
-  void smooth(const std::vector<BlockInput>& inputs, std::map<std::string, InputKnowledge, std::less<>>& known) {
+  // The next block reads what this one gives as it is on disk, with whatever no algorithm had a say in.
+  void run_written() {
+    const BlockNames names = spec_.block(layer_);
+    for (const std::string& module : {names.input_norm, names.q, names.k, names.v, names.q_norm, names.k_norm, names.o, names.mlp_norm, names.gate, names.up, names.down})
+      for (const char* part : {".weight", ".bias"})
+        if (const auto it = jobs_.find(module + part); it != jobs_.end() && !sink_.is_done(it->second->source->name)) sink_.write(*it->second, {});
+    run_samples(Checkpoint(sink_.directory()), nullptr, true, pass(true));
+  }
+
+  // The job of a reader (or producer) of a value that `algorithm` may smooth.
+  bool smoothed_alike(const std::string& module, const TensorJob& like) const {
+    const TensorJob* job = quantized(module);
+    return job != nullptr && algorithm_of(*job).smooth == algorithm_of(like).smooth && options_of(*job).alpha == options_of(like).alpha;
+  }
+
+  // Values whose readers, and what makes them, are all quantized here, by one way to smooth.
+  void smooth(Knowledge& known) {
     std::vector<std::pair<const BlockInput*, std::vector<float>>> found;
-    for (const BlockInput& input : inputs) {
+    for (const BlockInput& input : inputs_) {
       // Taken up again within a block: its factors are known, and the weights read through them already.
       if (smoothed_.factors().contains(input.norm.empty() ? input.producer : input.norm)) {
         scale_gram(input, known[std::string(input.tap)]);
         continue;
       }
+      const TensorJob* first = quantized(input.readers.front().name);
+      if (first == nullptr || algorithm_of(*first).smooth == nullptr) continue;
       std::vector<LayerTask> readers;
       for (const LinearSpec& reader : input.readers)
-        if (const TensorJob* job = quantized(reader.name)) readers.push_back(make_task(reader, *job));
-      if (readers.size() != input.readers.size() || (input.norm.empty() && quantized(input.producer) == nullptr)) continue;
-      InputKnowledge& knowledge = known[std::string(input.tap)];
-      std::vector<float> factors = algorithm_.smooth(context_, input, readers, knowledge, options_);
+        if (smoothed_alike(reader.name, *first)) readers.push_back(make_task(reader, *quantized(reader.name)));
+      if (readers.size() != input.readers.size() || (input.norm.empty() && !smoothed_alike(input.producer, *first))) continue;
+      std::vector<float> factors = algorithm_of(*first).smooth(context_, input, readers, known[std::string(input.tap)], options_of(*first));
       if (factors.empty()) continue;
       found.emplace_back(&input, std::move(factors));
     }
@@ -174,6 +264,7 @@ class BlockPipeline {
         if (std::isnan(finite_range(out).low))
           throw Error(ErrorCode::bad_input, "quantize", "NaN or infinity in row " + std::to_string(row) + "; the weights are damaged",
                       {.file = source_.file_of(*job.source), .tensor = job.source->name});
+        for (const int32_t column : job.outliers) out[column] = 0;
       }
     });
     return task;
@@ -182,22 +273,36 @@ class BlockPipeline {
   const Context& context_;
   const Checkpoint& source_;
   const ModelSpec& spec_;
-  const AlgorithmOptions& options_;
-  const Algorithm& algorithm_;
+  const CalibrationOptions& calibration_;
   const ScaleRule rule_;
+  const std::vector<RecipeStep>& steps_;
   SmoothedSource& smoothed_;
   BlockSink& sink_;
   const Progress& progress_;
+  std::vector<Algorithm> algorithms_;             // of the steps
   std::map<std::string, const TensorJob*> jobs_;  // by tensor name
+  bool sees_quantized_ = false, calibrates_ = false;
   CalibrationSamples samples_;
   std::optional<BlockRunner> runner_;
+  int64_t layer_ = 0;
+  int passes_ = 0;  // over the samples, of this block
+  double seconds_ = 0;
+  std::vector<BlockInput> inputs_;
 };
 
 }  // namespace
 
-void quantize_blocks(const Context& context, const Checkpoint& source, const ModelSpec& spec, const AlgorithmOptions& options,
+bool needs_blocks(const QuantizeJob& job) {
+  return std::any_of(job.tensors.begin(), job.tensors.end(), [&](const TensorJob& tensor) {
+    if (!takes_codes(tensor)) return false;
+    const AlgorithmOptions& options = job.steps[tensor.step].algorithm;
+    return tensor.calibrated_inputs() || options.clip || find_algorithm(options).calibrates();
+  });
+}
+
+double quantize_blocks(const Context& context, const Checkpoint& source, const ModelSpec& spec, const CalibrationOptions& calibration,
                      ScaleRule rule, const QuantizeJob& job, SmoothedSource& smoothed, BlockSink& sink, const Progress& progress) {
-  BlockPipeline(context, source, spec, options, rule, job, smoothed, sink, progress).run();
+  return BlockPipeline(context, source, spec, calibration, rule, job, smoothed, sink, progress).run();
 }
 
 }  // namespace codecllm

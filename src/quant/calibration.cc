@@ -89,28 +89,25 @@ void BlockRunner::run(BlockWeights block, int64_t layer, BlockStatistics* statis
   }
 }
 
-std::map<std::string, Range> calibrate_ranges(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
-                                              const CalibrationOptions& options, const QuantArgs& activations,
-                                              const std::string& scratch_directory,
-                                              FunctionRef<void(std::string sentence)> note, const Progress& progress) {
+std::map<std::string, std::vector<int32_t>> calibrate_outliers(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
+                                                               const CalibrationOptions& options, float threshold,
+                                                               const std::string& scratch_directory, const Progress& progress) {
   const CalibrationSamples samples = calibration_samples(checkpoint.directory(), spec, options);
   BlockRunner runner(context, checkpoint, spec, samples, scratch_directory);
-  std::map<std::string, Range> ranges;
+  std::map<std::string, std::vector<int32_t>> columns;
   for (int64_t layer = 0; layer < spec.layers; ++layer) {
-    BlockStatistics statistics = runner.statistics(layer, kRangeStatistics);
+    BlockStatistics statistics = runner.statistics(layer, kChannelStatistics);
     runner.run(load_block(context, checkpoint, spec, layer), layer, &statistics, true, [&](double done) {
       return !progress || progress((static_cast<double>(layer) + done) / static_cast<double>(spec.layers), "calibrating");
     });
     for (const BlockInput& input : block_inputs(spec, layer)) {
-      const Histogram& seen = statistics.find(input.tap)->second.histogram();
-      const Range range = observed_range(seen, activations, options.observer);
-      for (const LinearSpec& linear : input.readers) {
-        ranges[linear.name] = range;
-        if (range.amax() == 0) note(linear.name + " saw nothing but zeros in calibration, so its scale means nothing; give a longer text");
-      }
+      const std::vector<float>& largest = statistics.find(input.tap)->second.channel_amax();
+      for (const LinearSpec& linear : input.readers)
+        for (size_t c = 0; c < largest.size(); ++c)
+          if (largest[c] >= threshold) columns[linear.name].push_back(static_cast<int32_t>(c));
     }
   }
-  return ranges;
+  return columns;
 }
 
 }  // namespace codecllm

@@ -18,7 +18,7 @@ struct CalibrationOptions {
   std::string text;         // path of a text file; empty: no calibration
   int64_t samples = 512;    // windows of the text, spread evenly; fewer where the text is shorter
   int64_t tokens = 0;       // of a window; 0: min(512, trained length)
-  ObserverOptions observer;
+  ObserverOptions observer = {};
 };
 
 struct CalibrationSamples {
@@ -56,11 +56,10 @@ class BlockRunner {
   HiddenStates hidden_;
 };
 
-// The ranges of what every linear layer of the blocks reads, by module name, for static activation scales. `note` takes
-// a sentence for each layer that saw nothing but zeros, whose scale then means nothing.
-std::map<std::string, Range> calibrate_ranges(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
-                                              const CalibrationOptions& options, const QuantArgs& activations,
-                                              const std::string& scratch_directory,
-                                              FunctionRef<void(std::string sentence)> note, const Progress& progress = {});
+// The columns of every linear layer of the blocks whose inputs reach the threshold, ascending, by module name (LLM.int8();
+// Dettmers et al. 2022, section 3.2).
+std::map<std::string, std::vector<int32_t>> calibrate_outliers(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
+                                                               const CalibrationOptions& options, float threshold,
+                                                               const std::string& scratch_directory, const Progress& progress = {});
 
 }  // namespace codecllm

@@ -12,23 +12,33 @@
 
 namespace codecllm {
 
+std::string input_scale_name(const std::string& module) { return module + ".input_scale"; }
+std::string input_zero_name(const std::string& module) { return module + ".input_zero_point"; }
+
 namespace {
+
+std::string describe(const QuantArgs& args) {
+  if (args.strategy == Strategy::group) return "groups of " + std::to_string(args.group_size);
+  return "one scale per " + std::string(strategy_name(args.strategy));
+}
 
 class Planner {
  public:
-  Planner(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options)
-      : checkpoint_(checkpoint), spec_(spec), options_(options) {}
+  Planner(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options, const OutlierColumns& outliers)
+      : checkpoint_(checkpoint), spec_(spec), options_(options), outliers_(outliers) {}
 
   QuantizeJob plan() {
     if (!QuantConfig::read(checkpoint_.config(), checkpoint_.config_path()).method().empty())
       throw Error(ErrorCode::bad_call, "quantize", "the model is quantized already; start from its 16-bit original",
                   {.file = checkpoint_.config_path()});
     job_.config = config_of_output(checkpoint_);
-    coded_ = coded_scheme(options_.scheme.name);
+    job_.steps = recipe_of(options_);
+    for (const RecipeStep& step : job_.steps) find_algorithm(step.algorithm);
+    if (options_.recipe.empty()) coded_ = coded_scheme(options_.scheme.name);
     if (coded_) {
       add_coded();
-    } else if (options_.scheme.weights) {
-      for (const LinearSpec& linear : select_linears(spec_, options_.selection)) add_linear(linear);
+    } else if (quantizes()) {
+      for (const LayerChoice& choice : choose_layers(spec_, job_.steps)) add_linear(choice);
       check_fused();
     }
     for (const TensorInfo* tensor : checkpoint_.tensors()) add_tensor(*tensor);
@@ -37,6 +47,21 @@ class Planner {
   }
 
  private:
+  struct Entry {
+    LinearSpec linear;
+    QuantScheme scheme;  // fitted
+    size_t step;
+  };
+
+  // Otherwise all weights become another plain type.
+  bool quantizes() const { return !options_.recipe.empty() || options_.scheme.weights.has_value(); }
+
+  // Something is done otherwise than asked for.
+  void fall_back(const std::string& sentence, const std::string& remedy) {
+    if (options_.strict) throw Error(ErrorCode::bad_call, "quantize", sentence + "; " + remedy);
+    job_.notes.push_back(sentence + "; " + remedy);
+  }
+
   const TensorInfo& weight_of(const std::string& module, int64_t rows, int64_t columns) const {
     const TensorInfo& source = checkpoint_.need(module + ".weight");
     const ErrorPlace place = {.file = checkpoint_.file_of(source), .tensor = source.name};
@@ -62,50 +87,74 @@ class Planner {
       coding_[weight_of(spec_.embedding, spec_.vocab, spec_.hidden).name] = {.lossless = true};
   }
 
-  void add_linear(const LinearSpec& linear) {
+  void add_linear(const LayerChoice& choice) {
+    const LinearSpec& linear = choice.linear;
     const TensorInfo& source = weight_of(linear.name, linear.rows, linear.columns);
-    const QuantScheme fitted = fit_scheme(options_.scheme, linear.columns);
-    if (fitted != options_.scheme)
-      job_.notes.push_back(linear.name + ": rows of " + std::to_string(linear.columns) + " do not divide into groups of " +
-                           std::to_string(options_.scheme.weights->group_size) + ", so " + describe(*fitted.weights) +
-                           " is used");
-    quantized_[source.name] = {linear, *fitted.weights};
+    const ErrorPlace place = {.file = checkpoint_.file_of(source), .tensor = source.name};
+    const std::optional<QuantArgs>& inputs = choice.scheme.activations;
+    if (inputs && !inputs->dynamic && linear.kind == LinearKind::lm_head)
+      throw Error(ErrorCode::unsupported, "quantize", "the inputs of lm_head are not calibrated in this version; leave it out, or take a "
+                                                      "scheme whose activations are scaled at run time", place);
+    if (inputs && !inputs->dynamic && job_.steps[choice.step].algorithm.calibration.text.empty())
+      throw Error(ErrorCode::bad_call, "quantize", "static scales of activations need a calibration text; give one with --calibrate");
+    if (inputs && inputs->outliers && job_.steps[choice.step].algorithm.name != "rtn")
+      throw Error(ErrorCode::unsupported, "quantize", "llm-int8 rounds to the nearest in this version; leave --algorithm out");
+    const QuantScheme fitted = fit_scheme(choice.scheme, linear.columns);
+    if (fitted != choice.scheme)
+      fall_back(linear.name + ": rows of " + std::to_string(linear.columns) + " do not divide into groups of " +
+                    std::to_string(choice.scheme.weights->group_size) + ", so " + describe(*fitted.weights) + " is used",
+                "to choose yourself, leave the layer out (--ignore) or give it a scheme of its own (--recipe)");
+    quantized_[source.name] = {linear, fitted, choice.step};
   }
 
-  static std::string describe(const QuantArgs& args) {
-    if (args.strategy == Strategy::group) return "groups of " + std::to_string(args.group_size);
-    return "one scale per " + std::string(strategy_name(args.strategy));
+  std::string stored_as(const LinearSpec& linear) const {
+    const auto it = quantized_.find(linear.name + ".weight");
+    if (it == quantized_.end()) return "not quantized";
+    const std::string name = scheme_name(it->second.scheme);
+    return name != "custom" ? name : std::to_string(it->second.scheme.weights->num_bits) + " bits, " + describe(*it->second.scheme.weights);
   }
 
   // Engines that fuse q, k and v (gate and up) need them alike.
   void check_fused() {
-    std::map<int, int> left_out, taken;
-    for (const LinearSpec& linear : spec_.linears())
-      if (linear.fused_group >= 0) ++(quantized_.contains(linear.name + ".weight") ? taken : left_out)[linear.fused_group];
-    for (const auto& [group, count] : taken) {
-      if (!left_out.contains(group)) continue;
-      job_.notes.push_back(
-          "vLLM will refuse the result: it fuses q, k and v, and gate and up, and some of them are quantized and some "
-          "not; select all of them or none");
-      return;
+    std::map<int, const LinearSpec*> first;
+    const std::vector<LinearSpec> linears = spec_.linears();
+    for (const LinearSpec& linear : linears) {
+      if (linear.fused_group < 0) continue;
+      const LinearSpec& other = *first.try_emplace(linear.fused_group, &linear).first->second;
+      const auto a = quantized_.find(other.name + ".weight"), b = quantized_.find(linear.name + ".weight");
+      const bool both = a != quantized_.end() && b != quantized_.end();
+      if (both ? a->second.scheme == b->second.scheme : a == b) continue;
+      return fall_back("vLLM will refuse the result: it fuses q, k and v, and gate and up, but " + other.name + " (" + stored_as(other) +
+                           ") and " + linear.name + " (" + stored_as(linear) + ") differ",
+                       "give all of them one scheme, or none");
     }
   }
 
   void add_tensor(const TensorInfo& tensor) {
     if (const auto it = coding_.find(tensor.name); it != coding_.end()) return add_coded(tensor, it->second);
-    if (const auto it = quantized_.find(tensor.name); it != quantized_.end()) {
-      const LinearSpec& linear = it->second.linear;
-      const QuantArgs& args = it->second.args;
-      const DType scales = args.scale_dtype.value_or(tensor.dtype);
-      const bool bytes = stores_bytes({.weights = args, .activations = options_.scheme.activations});
-      job_.tensors.push_back({.kind = TensorJob::Kind::quantize, .source = &tensor, .module = linear.name, .args = args, .dtype = scales,
-                              .bytes = bytes, .decls = packed_decls(linear.name, linear.rows, linear.columns, args, scales, bytes)});
-      return;
-    }
-    const bool convert = !coded_ && !options_.scheme.weights && is_plain_float(tensor.dtype) && tensor.dtype != options_.scheme.plain;
+    if (const auto it = quantized_.find(tensor.name); it != quantized_.end()) return add_quantized(tensor, it->second);
+    const bool convert = !coded_ && !quantizes() && is_plain_float(tensor.dtype) && tensor.dtype != options_.scheme.plain;
     const DType dtype = convert ? options_.scheme.plain : tensor.dtype;
     job_.tensors.push_back({.kind = convert ? TensorJob::Kind::convert : TensorJob::Kind::copy, .source = &tensor, .module = "", .args = {},
                             .dtype = dtype, .decls = {{tensor.name, dtype, tensor.shape}}});
+  }
+
+  void add_quantized(const TensorInfo& tensor, const Entry& entry) {
+    const LinearSpec& linear = entry.linear;
+    const QuantArgs& args = *entry.scheme.weights;
+    TensorJob job = {.kind = TensorJob::Kind::quantize, .source = &tensor, .module = linear.name, .args = args,
+                     .dtype = args.scale_dtype.value_or(tensor.dtype), .bytes = stores_bytes(entry.scheme),
+                     .inputs = entry.scheme.activations, .step = entry.step};
+    job.decls = packed_decls(linear.name, linear.rows, linear.columns, args, job.dtype, job.bytes);
+    if (job.calibrated_inputs()) job.decls.push_back({input_scale_name(linear.name), DType::f32, {1}});
+    if (job.calibrated_inputs() && !job.inputs->symmetric) job.decls.push_back({input_zero_name(linear.name), DType::i8, {1}});
+    if (const auto found = outliers_.find(linear.name); found != outliers_.end() && job.inputs && job.inputs->outliers) {
+      job.outliers = found->second;
+      const auto count = static_cast<int64_t>(job.outliers.size());
+      job.decls.push_back({linear.name + ".outlier_columns", DType::i32, {count}});
+      job.decls.push_back({linear.name + ".outlier_weight", tensor.dtype, {linear.rows, count}});
+    }
+    job_.tensors.push_back(std::move(job));
   }
 
   void add_coded(const TensorInfo& tensor, const CodedScheme& coded) {
@@ -126,7 +175,7 @@ class Planner {
   }
 
   void make_config() {
-    if (!options_.scheme.weights) {
+    if (!quantizes()) {
       const char* name = options_.scheme.plain == DType::f32   ? "float32"
                          : options_.scheme.plain == DType::f16 ? "float16"
                                                                : "bfloat16";
@@ -134,51 +183,51 @@ class Planner {
       return;
     }
     std::vector<std::string> ignore;
-    std::map<std::string, std::vector<std::string>> by_args;  // fitted args -> modules, when they differ
-    std::map<std::string, QuantScheme> schemes;
+    std::vector<QuantGroup> groups;
     for (const LinearSpec& linear : spec_.linears()) {
       const auto it = quantized_.find(linear.name + ".weight");
       if (it == quantized_.end()) {
         ignore.push_back(linear.name);
         continue;
       }
-      QuantScheme scheme = options_.scheme;
-      scheme.weights = it->second.args;
-      const std::string key = describe(it->second.args);
-      by_args[key].push_back(linear.name);
-      schemes[key] = scheme;
+      const QuantScheme& scheme = it->second.scheme;
+      auto group = std::find_if(groups.begin(), groups.end(), [&](const QuantGroup& g) {
+        return g.scheme.weights == scheme.weights && g.scheme.activations == scheme.activations;
+      });
+      if (group == groups.end()) group = groups.insert(group, {.name = "group_" + std::to_string(groups.size()), .targets = {}, .scheme = scheme});
+      group->targets.push_back(linear.name);
     }
-    std::vector<QuantGroup> groups;
-    for (const auto& [key, modules] : by_args) {
-      QuantGroup group;
-      group.name = "group_" + std::to_string(groups.size());
-      if (by_args.size() > 1) group.targets = modules;
-      group.scheme = schemes[key];
+    if (groups.size() == 1) groups[0].targets = {"Linear"};
+    for (const QuantGroup& group : groups)
       for (std::string& sentence : readers_of(group))
         if (std::find(job_.notes.begin(), job_.notes.end(), sentence) == job_.notes.end()) job_.notes.push_back(std::move(sentence));
-      groups.push_back(std::move(group));
-    }
     job_.config["quantization_config"] = make_quant_config(groups, ignore);
   }
-
-  struct Entry {
-    LinearSpec linear;
-    QuantArgs args;
-  };
 
   const Checkpoint& checkpoint_;
   const ModelSpec& spec_;
   const QuantizeOptions& options_;
+  const OutlierColumns& outliers_;
   std::optional<CodedScheme> coded_;
-  std::map<std::string, Entry> quantized_;      // by tensor name
-  std::map<std::string, CodedScheme> coding_;   // by tensor name
+  std::map<std::string, Entry> quantized_;     // by tensor name
+  std::map<std::string, CodedScheme> coding_;  // by tensor name
   QuantizeJob job_;
 };
 
 }  // namespace
 
-QuantizeJob plan_job(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options) {
-  return Planner(checkpoint, spec, options).plan();
+std::vector<RecipeStep> recipe_of(const QuantizeOptions& options) {
+  std::vector<RecipeStep> steps = options.recipe;
+  if (steps.empty()) steps.push_back({options.scheme, options.selection, options.algorithm});
+  // Calibration is what tells the columns beforehand.
+  for (RecipeStep& step : steps)
+    if (step.scheme.activations && step.scheme.activations->outliers)
+      step.scheme.activations->outliers->stored = !step.algorithm.calibration.text.empty();
+  return steps;
+}
+
+QuantizeJob plan_job(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options, const OutlierColumns& outliers) {
+  return Planner(checkpoint, spec, options, outliers).plan();
 }
 
 }  // namespace codecllm

@@ -2,6 +2,7 @@
 // Everything that is decided before the first byte is written: what happens to each tensor, and where it goes.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,8 +11,7 @@
 #include "io/checkpoint.h"
 #include "io/quant_config.h"
 #include "io/safetensors_writer.h"
-#include "quant/algorithm.h"
-#include "quant/selection.h"
+#include "quant/recipe.h"
 
 namespace codecllm {
 
@@ -24,12 +24,14 @@ struct RateTarget {
 };
 
 struct QuantizeOptions {
-  QuantScheme scheme;
-  RateTarget target;               // coded-B only: instead of B for every layer
-  Selection selection;
-  AlgorithmOptions algorithm;
+  QuantScheme scheme = {};                       // a recipe of one step, with selection and algorithm
+  RateTarget target = {};                        // coded-B only: instead of B for every layer
+  Selection selection = {};
+  AlgorithmOptions algorithm = {};
+  std::vector<RecipeStep> recipe = {};           // where it has steps: instead of these
   ScaleRule scale_rule = ScaleRule::restricted;
   bool force = false;                            // keep the output even when a check fails
+  bool strict = false;                           // refuse what would be done otherwise than asked for
   uint64_t shard_bytes = uint64_t{5} << 30;      // largest file of the output
 };
 
@@ -43,16 +45,34 @@ struct TensorJob {
   bool bytes = false;                // quantize: codes as `weight`, a byte each; false: `weight_packed`
   CodedScheme coded = {};            // code
   std::vector<TensorDecl> decls = {};  // what is written; code: at most, in bytes and in the length of their declarations
+  std::optional<QuantArgs> inputs = {};  // quantize: activations
+  size_t step = 0;                       // quantize: of the recipe
+  std::vector<int32_t> outliers = {};    // quantize: columns that are kept as they are, ascending
+
+  bool calibrated_inputs() const { return inputs && !inputs->dynamic; }
 };
 
+// Where a static scale of inputs and its zero point go, beside the weight.
+std::string input_scale_name(const std::string& module);
+std::string input_zero_name(const std::string& module);
+
+// Columns that are kept out of integers, by module name.
+using OutlierColumns = std::map<std::string, std::vector<int32_t>>;
+
 struct QuantizeJob {
+  std::vector<RecipeStep> steps;
   std::vector<TensorJob> tensors;
   OrderedJson config;              // config.json of the output
   std::vector<std::string> notes;  // sentences for people: fallbacks, who will refuse the result
 };
 
+// The recipe that the options stand for.
+std::vector<RecipeStep> recipe_of(const QuantizeOptions& options);
+
 // Throws Error for a source that is already quantized, for tensors that are missing or have another shape than
-// config.json says, and for what `select_linears` refuses.
-QuantizeJob plan_job(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options);
+// config.json says, for what `choose_layers` refuses and, where options.strict, for what would otherwise be a note: groups
+// that do not divide a row, layers that engines fuse and that are not alike.
+QuantizeJob plan_job(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options,
+                     const OutlierColumns& outliers = {});
 
 }  // namespace codecllm

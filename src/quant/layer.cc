@@ -6,14 +6,6 @@
 
 namespace codecllm {
 
-GridMap::GridMap(const QuantArgs& args, int64_t rows, int64_t columns) : row_span(1), column_span(columns) {
-  if (args.strategy == Strategy::tensor) row_span = rows;
-  if (args.strategy == Strategy::group) column_span = args.group_size;
-  if (args.strategy == Strategy::block) row_span = args.block[0], column_span = args.block[1];
-  across = (columns + column_span - 1) / column_span;
-  count = (rows + row_span - 1) / row_span * across;
-}
-
 namespace {
 
 // body(cell, first row, rows, first column, columns) for every cell.

@@ -7,6 +7,7 @@
 #include "base/context.h"
 #include "codec/coded_view.h"
 #include "format/grid.h"
+#include "format/grid_map.h"
 #include "model/spec.h"
 
 namespace codecllm {
@@ -19,15 +20,6 @@ struct LayerTask {
   std::vector<float> weights;   // [rows, columns]
   double coded_bits = 0;        // not 0: entropy-coded in at most so many bits per weight
   CodeKind kind = CodeKind::integer;  // and how; the algorithm says
-};
-
-// Which grid each weight has: [rows, columns] cut into cells of row_span x column_span.
-struct GridMap {
-  GridMap(const QuantArgs& args, int64_t rows, int64_t columns);
-  int64_t row_span, column_span, across, count;  // across: cells side by side
-  size_t index(int64_t row, int64_t column) const {
-    return static_cast<size_t>(row / row_span * across + column / column_span);
-  }
 };
 
 // Shrinks the range by factors of 1 to 0.5 and returns that whose grid has the smallest squared error on these values:

@@ -7,11 +7,32 @@ namespace codecllm {
 
 static constexpr int kProvenanceVersion = 1;
 
-std::string provenance_text(const AlgorithmOptions& options, const SmoothingFactors& factors) {
-  OrderedJson json = {{"version", kProvenanceVersion}, {"algorithm", options.name}, {"clip", options.clip}};
-  if (options.name == "gptq") json.update({{"damping", options.damping}, {"act_order", options.act_order}});
-  if (options.name == "smoothquant") json["alpha"] = options.alpha;
-  if (!options.calibration.text.empty()) json["samples"] = options.calibration.samples;
+static OrderedJson algorithm_json(const AlgorithmOptions& options) {
+  OrderedJson json = {{"algorithm", options.name}, {"clip", options.clip}};
+  if (options.name.find("gptq") != std::string::npos) json.update({{"damping", options.damping}, {"act_order", options.act_order}});
+  if (options.name.find("smoothquant") != std::string::npos) json["alpha"] = options.alpha;
+  return json;
+}
+
+std::string provenance_text(const QuantizeJob& job, const SmoothingFactors& factors) {
+  OrderedJson json = {{"version", kProvenanceVersion}};
+  if (job.steps.size() == 1) {
+    json.update(algorithm_json(job.steps.front().algorithm));
+  } else {
+    json["algorithm"] = "recipe";
+    for (const RecipeStep& step : job.steps) {
+      json["steps"].push_back(algorithm_json(step.algorithm));
+      json["steps"].back()["scheme"] = step.scheme.name;
+    }
+  }
+  const CalibrationOptions& calibration = job.steps.front().algorithm.calibration;
+  if (!calibration.text.empty()) json.update({{"samples", calibration.samples}, {"observer", calibration.observer.name}});
+  json["nearest"] = OrderedJson::array();
+  for (const TensorJob& tensor : job.tensors) {
+    if (tensor.kind != TensorJob::Kind::quantize) continue;
+    const AlgorithmOptions& options = job.steps[tensor.step].algorithm;
+    if (options.name == "rtn" && !options.clip) json["nearest"].push_back(tensor.module);
+  }
   json["smoothing"] = OrderedJson::object();
   for (const auto& [name, values] : factors) json["smoothing"][name] = values;
   return dump_json(json) + "\n";
@@ -25,7 +46,14 @@ Provenance read_provenance(const std::string& directory) {
   if (!json.is_object() || json_need<int>(json, "version", path) != kProvenanceVersion)
     throw Error(ErrorCode::unsupported, "verify", "version is not " + std::to_string(kProvenanceVersion), {.file = path});
   out.algorithm = json_need<std::string>(json, "algorithm", path);
-  out.nearest = false;
+  out.all_nearest = false;
+  if (const auto nearest = json.find("nearest"); nearest != json.end()) {
+    if (!nearest->is_array()) throw_json_type("nearest", "a list of modules", *nearest, path);
+    for (const Json& module : *nearest) {
+      if (!module.is_string()) throw_json_type("nearest", "a list of modules", module, path);
+      out.nearest.insert(module.get<std::string>());
+    }
+  }
   const auto smoothing = json.find("smoothing");
   if (smoothing == json.end()) return out;
   if (!smoothing->is_object()) throw_json_type("smoothing", "an object", *smoothing, path);

@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -23,10 +25,17 @@ namespace codecllm {
 
 namespace {
 
-// An algorithm with its options and the text it calibrates with.
-OrderedJson algorithm_text(const AlgorithmOptions& options) {
-  const CalibrationOptions& calibration = options.calibration;
-  OrderedJson json = {options.name, options.clip, options.alpha, options.damping, options.act_order, calibration.samples, calibration.tokens};
+// The steps' algorithms with their options, and the text they calibrate with.
+OrderedJson algorithms_text(const QuantizeJob& job) {
+  OrderedJson json = OrderedJson::array();
+  for (const RecipeStep& step : job.steps) {
+    const AlgorithmOptions& options = step.algorithm;
+    json.push_back({options.name, options.clip, options.alpha, options.damping, options.act_order});
+  }
+  for (const TensorJob& tensor : job.tensors)
+    if (tensor.kind == TensorJob::Kind::quantize) json.push_back(tensor.step);
+  const CalibrationOptions& calibration = job.steps.front().algorithm.calibration;
+  json.push_back({calibration.samples, calibration.tokens, calibration.observer.name, calibration.observer.percentile});
   if (!calibration.text.empty()) json.push_back(std::hash<std::string>()(read_file(calibration.text)));
   return json;
 }
@@ -35,7 +44,7 @@ OrderedJson algorithm_text(const AlgorithmOptions& options) {
 std::string fingerprint_of(const Checkpoint& checkpoint, const QuantizeJob& job, const QuantizeOptions& options) {
   OrderedJson json;
   json["codecllm"] = 1;
-  json["algorithm"] = algorithm_text(options.algorithm);
+  json["algorithms"] = algorithms_text(job);
   json["rule"] = options.scale_rule == ScaleRule::restricted ? "restricted" : "full";
   json["config"] = dump_json(job.config);
   for (const TensorInfo* tensor : checkpoint.tensors()) {
@@ -61,6 +70,9 @@ std::unique_ptr<WeightFiles> files_for(const QuantizeJob& job, const QuantizeOpt
   return grows ? growing_files(std::move(decls), options.shard_bytes) : planned_files(plan_shards(std::move(decls), options.shard_bytes));
 }
 
+// Shares of the progress that are reached when all blocks, and when all tensors are written; the rest is verification.
+constexpr double kBlocksShare = 0.6, kWrittenShare = 0.7;
+
 class Worker : BlockSink {
  public:
   Worker(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options,
@@ -82,11 +94,19 @@ class Worker : BlockSink {
   }
 
   // What the algorithm has a say in; needs the other files.
-  void write_blocks() {
+  double write_blocks() {
     smoothed_.add_all(read_provenance(output_.partial_directory()).factors, output_.partial_directory());
     factors_changed();
-    quantize_blocks(context_, checkpoint_, spec_, options_.algorithm, options_.scale_rule, job_, smoothed_, *this,
-                    [&](double done, std::string_view what) { return !progress_ || progress_(0.7 * done, what); });
+    blocks_share_ = 0;
+    const double seconds = quantize_blocks(context_, checkpoint_, spec_, job_.steps.front().algorithm.calibration, options_.scale_rule, job_, smoothed_,
+                                           *this, [&](double done, std::string_view) {
+                                             blocks_share_ = kBlocksShare * done;
+                                             return !progress_ || progress_(*blocks_share_, "calibrating");
+                                           });
+    blocks_share_.reset();
+    first_share_ = kBlocksShare;
+    done_ = 0;
+    return seconds;
   }
 
   void write_tensors() {
@@ -101,26 +121,28 @@ class Worker : BlockSink {
  private:
   void write_tensor(const TensorJob& tensor) {
     if (!output_.is_done(tensor.source->name)) {
-      switch (tensor.kind) {
-        case TensorJob::Kind::copy: copy(tensor); break;
-        case TensorJob::Kind::convert: convert(tensor); break;
-        case TensorJob::Kind::quantize: quantize_tensor(tensor, {}); break;
-        case TensorJob::Kind::code: code(tensor, {}); break;
-      }
-      output_.mark_done(tensor.source->name);
+      write(tensor, {});
     } else {
       advance(*tensor.source, tensor.source->data);
     }
   }
 
-  bool is_done(const TensorJob& tensor) const override { return output_.is_done(tensor.source->name); }
+  bool is_done(const std::string& name) const override { return output_.is_done(name); }
   std::string directory() const override {
     output_.make_readable();
     return output_.partial_directory();
   }
   void note(const std::string& sentence) override { notes_.push_back(sentence); }
   void factors_changed() override {
-    output_.write_file(kProvenanceFile, provenance_text(options_.algorithm, smoothed_.factors()));
+    output_.write_file(kProvenanceFile, provenance_text(job_, smoothed_.factors()));
+  }
+
+  void write_input_scale(const TensorJob& tensor, const Grid& grid) override {
+    const std::string name = input_scale_name(tensor.module);
+    output_.write(name, 0, std::as_bytes(std::span(&grid.scale, 1)));
+    const auto zero = static_cast<int8_t>(grid.zero);
+    if (!tensor.inputs->symmetric) output_.write(input_zero_name(tensor.module), 0, std::as_bytes(std::span(&zero, 1)));
+    output_.mark_done(name);
   }
 
   void write(const TensorJob& tensor, const LayerValues& values) override {
@@ -128,6 +150,8 @@ class Worker : BlockSink {
       quantize_tensor(tensor, values);
     } else if (tensor.kind == TensorJob::Kind::code) {
       code(tensor, values);
+    } else if (values.weights.empty()) {
+      tensor.kind == TensorJob::Kind::copy ? copy(tensor) : convert(tensor);
     } else {
       std::vector<std::byte> data(tensor.source->data.size());
       for (size_t i = 0; i < values.weights.size(); ++i)
@@ -145,9 +169,12 @@ class Worker : BlockSink {
     report();
   }
 
+  // While blocks are calibrated and written, that is what is told.
   void report() const {
-    const double share = static_cast<double>(done_) / static_cast<double>(std::max<uint64_t>(1, checkpoint_.total_bytes()));
-    if (progress_ && !progress_(0.7 * share, "quantizing"))
+    if (!progress_) return;
+    const double done = static_cast<double>(done_) / static_cast<double>(std::max<uint64_t>(1, checkpoint_.total_bytes()));
+    const double share = blocks_share_ ? *blocks_share_ : first_share_ + (kWrittenShare - first_share_) * std::min(1.0, done);
+    if (!progress_(share, blocks_share_ ? "calibrating" : "quantizing"))
       throw Error(ErrorCode::interrupted, "quantize", "interrupted; the same command goes on from here");
   }
 
@@ -213,10 +240,22 @@ class Worker : BlockSink {
                        zero_offset += rows.zero_points.size();
                        advance(*tensor.source, rows.source);
                      });
+    if (!tensor.outliers.empty()) write_outliers(tensor);
     for (const TensorDecl& decl : tensor.decls) output_.added(decl);
     if (tensor.bytes) return;
     const int64_t shape[2] = {tensor.source->shape[0], tensor.source->shape[1]};
     output_.write(tensor.module + ".weight_shape", 0, std::as_bytes(std::span(shape)));
+  }
+
+  void write_outliers(const TensorJob& tensor) {
+    output_.write(tensor.module + ".outlier_columns", 0, std::as_bytes(std::span(tensor.outliers)));
+    const auto bytes = static_cast<size_t>(dtype_bits(tensor.source->dtype) / 8), columns = static_cast<size_t>(tensor.source->shape[1]);
+    std::vector<std::byte> row(tensor.outliers.size() * bytes);
+    for (size_t r = 0; r < static_cast<size_t>(tensor.source->shape[0]); ++r) {
+      for (size_t i = 0; i < tensor.outliers.size(); ++i)
+        std::memcpy(&row[i * bytes], tensor.source->data.data() + (r * columns + static_cast<size_t>(tensor.outliers[i])) * bytes, bytes);
+      output_.write(tensor.module + ".outlier_weight", r * row.size(), row);
+    }
   }
 
   const Context& context_;
@@ -228,7 +267,9 @@ class Worker : BlockSink {
   PartialOutput& output_;
   std::vector<std::string>& notes_;
   SmoothedSource smoothed_;
-  uint64_t done_ = 0;
+  uint64_t done_ = 0;                    // source bytes
+  std::optional<double> blocks_share_;  // while write_blocks runs
+  double first_share_ = 0;               // that write_tensors begins with
 };
 
 void summarize(QuantizeResult& result, const QuantizeOptions& options) {
@@ -266,18 +307,35 @@ std::vector<PlannedRate> plan_target(const Context& context, const Checkpoint& c
 
 }  // namespace
 
+// What calibration tells of LLM.int8()'s columns has a say in the size of everything, so it comes first.
+static OutlierColumns outlier_columns(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const std::string& output,
+                                      const QuantizeOptions& options, const Progress& progress) {
+  for (const RecipeStep& step : recipe_of(options)) {
+    const std::optional<QuantArgs>& inputs = step.scheme.activations;
+    if (!inputs || !inputs->outliers || !inputs->outliers->stored) continue;
+    const std::filesystem::path beside = std::filesystem::absolute(output).parent_path();
+    std::filesystem::create_directories(beside);
+    return calibrate_outliers(context, checkpoint, spec, step.algorithm.calibration, inputs->outliers->threshold, beside,
+                              [&](double done, std::string_view what) { return !progress || progress(0.1 * done, what); });
+  }
+  return {};
+}
+
 QuantizeResult quantize_checkpoint(const Context& context, const std::string& model, const std::string& output_path,
                                    const QuantizeOptions& options, const Progress& progress) {
   Stopwatch clock;
   refuse_existing(output_path);
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
-  check_coded(options);
-  const Algorithm& algorithm = find_algorithm(options.algorithm);
-  QuantizeJob job = plan_job(checkpoint, spec, options);
+  if (options.recipe.empty()) check_coded(options);
+  const OutlierColumns outliers = outlier_columns(context, checkpoint, spec, output_path, options, progress);
+  const double calibrated = clock.seconds();
+  QuantizeJob job = plan_job(checkpoint, spec, options, outliers);
   std::vector<PlannedRate> plan = plan_target(context, checkpoint, spec, options, output_path, job, progress);
+  const bool blocks = needs_blocks(job);
   PartialOutput output(output_path, files_for(job, options), fingerprint_of(checkpoint, job, options));
   QuantizeResult result;
+  result.calibration_seconds = outliers.empty() ? 0 : calibrated;
   result.resumed = output.resumed();
   if (result.resumed) log_line(context, output.partial_directory() + " is taken up again");
   result.notes = job.notes;
@@ -285,13 +343,15 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   try {
     Worker worker(context, checkpoint, spec, options, progress, job, output, result.notes);
     worker.write_other_files();  // first: should one be unreadable, no work is lost
-    if (algorithm.sees_quantized) worker.write_unchanged();
-    if (options.scheme.weights && (algorithm.calibrates() || options.algorithm.clip)) worker.write_blocks();
+    if (blocks) {
+      worker.write_unchanged();
+      result.calibration_seconds += worker.write_blocks();
+    }
     worker.write_tensors();
     output.finish_weights();
     const Checkpoint written(output.partial_directory());
     VerifyResult verified = verify(context, written, &checkpoint, [&](double done, std::string_view what) {
-      return !progress || progress(0.7 + 0.3 * done, what);
+      return !progress || progress(kWrittenShare + (1 - kWrittenShare) * done, what);
     });
     result.layers = std::move(verified.layers);
     result.bad = std::move(verified.bad);

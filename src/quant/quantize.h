@@ -11,7 +11,7 @@ struct QuantizeResult {
   uint64_t source_bytes = 0, weight_bytes = 0;  // all tensors, before and after
   double bits_per_weight = 0;                   // quantized layers with scales and every overhead; plain: the type's
   double ratio = 0;                             // source_bytes / weight_bytes
-  double seconds = 0;
+  double seconds = 0, calibration_seconds = 0;  // all of it, and what ran samples through blocks
   bool resumed = false;
   std::vector<LayerReport> layers;
   std::vector<PlannedRate> plan;   // with options.target

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "format/grid.h"
+#include "format/grid_map.h"
 #include "format/plain_float.h"
 #include "io/packed.h"
 
@@ -41,11 +42,10 @@ class Rounder {
         given_(given),
         rows_(job.source->shape[0]),
         columns_(job.source->shape[1]),
-        group_(args_.strategy == Strategy::group   ? args_.group_size
-               : args_.strategy == Strategy::block ? std::min<int64_t>(args_.block[1], columns_)
-                                                   : columns_),
-        groups_((columns_ + group_ - 1) / group_),
-        block_rows_(args_.strategy == Strategy::block ? args_.block[0] : 1),
+        map_(args_, rows_, columns_),
+        group_(map_.column_span),
+        groups_(map_.across),
+        block_rows_(args_.strategy == Strategy::block ? map_.row_span : 1),
         row_bytes_(job.bytes ? columns_ : 4 * static_cast<int64_t>(packed_words(static_cast<size_t>(columns_), args_.num_bits))),
         scale_bytes_(dtype_bits(job.dtype) / 8) {}
 
@@ -78,8 +78,12 @@ class Rounder {
   }
 
   void read_row(int64_t row, std::span<float> out) const {
-    if (given_.weights.empty()) return read_source_row(*job_.source, row, out);
-    std::copy_n(given_.weights.begin() + row * columns_, columns_, out.begin());
+    if (given_.weights.empty()) {
+      read_source_row(*job_.source, row, out);
+    } else {
+      std::copy_n(given_.weights.begin() + row * columns_, columns_, out.begin());
+    }
+    for (const int32_t column : job_.outliers) out[column] = 0;
   }
 
   Grid given_grid(int64_t index) const {
@@ -108,8 +112,7 @@ class Rounder {
       Range range;
       for (int64_t row = block * block_rows_; row < std::min(count, (block + 1) * block_rows_); ++row)
         range.include(ranges[row * groups_ + g]);
-      const int64_t index = first / block_rows_ * groups_ + static_cast<int64_t>(at);
-      grids_[at] = given_.scales.empty() ? fit_grid(range, args_, rule_, job_.dtype) : given_grid(index);
+      grids_[at] = given_.scales.empty() ? fit_grid(range, args_, rule_, job_.dtype) : given_grid(map_.cell(first, 0) + static_cast<int64_t>(at));
     }
   }
 
@@ -137,7 +140,7 @@ class Rounder {
       Grid& grid = grids_[per_tensor() ? 0 : index / block_rows_ * groups_ + g];
       if (!per_tensor() && block_rows_ == 1)
         grid = given_.scales.empty() ? fit_grid(range_of(group, row, g * group_), args_, rule_, job_.dtype)
-                                     : given_grid(row * groups_ + g);
+                                     : given_grid(map_.cell(row, g));
       encode(group, grid, args_, rule_, codes.data() + g * group_);
     }
     std::byte* out = codes_.data() + index * row_bytes_;
@@ -183,7 +186,9 @@ class Rounder {
   const ScaleRule rule_;
   const std::string& file_;
   const LayerValues& given_;
-  const int64_t rows_, columns_, group_, groups_, block_rows_, row_bytes_, scale_bytes_;
+  const int64_t rows_, columns_;
+  const GridMap map_;
+  const int64_t group_, groups_, block_rows_, row_bytes_, scale_bytes_;
   std::vector<Grid> grids_;       // of the piece: [rows or rows of blocks, groups]; one per tensor: [1]
   std::vector<std::byte> codes_;  // [piece rows, row_bytes]
   std::vector<std::byte> scales_, zeros_;

@@ -18,7 +18,9 @@ struct Selection {
 // matches at its start.
 bool matches_pattern(const std::string& pattern, const std::string& name);
 
-// In model order. Throws Error(bad_call) for a pattern that matches no layer at all, since that is a slip of the pen.
-std::vector<LinearSpec> select_linears(const ModelSpec& spec, const Selection& selection);
+// In model order. A pattern may also be one of the words attention, mlp, first-block and last-block. Throws Error(bad_call)
+// for a pattern that matches no layer at all, since that is a slip of the pen; the names say where it stands.
+std::vector<LinearSpec> select_linears(const ModelSpec& spec, const Selection& selection, const std::string& only_name = "--only",
+                                       const std::string& ignore_name = "--ignore");
 
 }  // namespace codecllm

@@ -28,7 +28,8 @@ class SmoothedSource {
   const SmoothingFactors& factors() const { return factors_; }
   bool changes(const std::string& tensor) const { return columns_.contains(tensor) || rows_.contains(tensor); }
 
-  // Of a weight that add() said something about: what its columns are multiplied by.
+  bool scales_columns(const std::string& tensor) const { return columns_.contains(tensor); }
+  // Of such a weight: what its columns are multiplied by.
   const std::vector<float>& column_factors(const std::string& tensor) const { return columns_.at(tensor); }
 
   // Row `row` of a [rows, out.size()] weight, or the whole of a vector (row 0) rounded to its own type.

@@ -24,9 +24,12 @@ void InputStatistics::add(const float* x, int64_t rows, int64_t stride, const st
   ThreadPool& pool = context_.impl().pool;
   std::vector<float> values(static_cast<size_t>(rows * columns_));
   for (int64_t r = 0; r < rows; ++r) std::copy_n(x + r * stride, columns_, values.begin() + r * columns_);
+  if (!divisors_.empty())
+    for (size_t i = 0; i < values.size(); ++i) values[i] /= divisors_[i % divisors_.size()];
   const Range range = finite_range(values);
   if (std::isnan(range.low))
     throw Error(ErrorCode::bad_input, "calibrate", "what " + what + " reads is not finite; the model is damaged");
+  largest_ = std::max(largest_, range.amax());
   if ((kinds_ & kRangeStatistics) != 0) histogram_.add(values);
   if ((kinds_ & kChannelStatistics) != 0)
     pool.parallel_for(static_cast<size_t>(columns_), 64, [&](size_t begin, size_t end, int) {

@@ -21,11 +21,15 @@ class InputStatistics {
  public:
   InputStatistics(const Context& context, int64_t columns, unsigned kinds);
 
+  // Every channel is divided by its factor before it counts.
+  void divide_by(std::vector<float> factors) { divisors_ = std::move(factors); }
+
   // One sample's rows, x [rows, stride]. Throws Error(bad_input) naming `what` where a value is not finite.
   void add(const float* x, int64_t rows, int64_t stride, const std::string& what);
 
   int64_t columns() const { return columns_; }
   int64_t rows() const { return rows_; }  // seen so far
+  float largest() const { return largest_; }  // magnitude
   const Histogram& histogram() const { return histogram_; }
   const std::vector<float>& channel_amax() const { return amax_; }  // [columns]
   std::vector<float> channel_mean() const;                          // [columns], of magnitudes
@@ -37,6 +41,8 @@ class InputStatistics {
 
   const Context& context_;
   int64_t columns_, rows_ = 0;
+  float largest_ = 0;
+  std::vector<float> divisors_;  // [columns], or empty
   unsigned kinds_;
   Histogram histogram_;
   std::vector<float> amax_;

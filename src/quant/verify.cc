@@ -95,12 +95,12 @@ class Verifier {
         release_rows(checkpoint_, *tensors.codes, first, count);
         if (source != nullptr) release_rows(*reference_, *source, first, count);
       };
-      LayerReport report = check_layer(context_, module, PackedReader(tensors, *group->scheme.weights),
-                                       *group->scheme.weights,
-                                       {source, smoothed_ ? &*smoothed_ : nullptr, provenance_.nearest}, rows_done);
-      report.bytes = packed.data.size() + tensors.scales->data.size() + (tensors.in_words ? 2 * sizeof(int64_t) : 0);
-      for (const TensorInfo* more : {tensors.zero_points, tensors.group_of_column})
-        if (more != nullptr) report.bytes += more->data.size();
+      const std::vector<int32_t> outliers = outlier_columns_of(tensors);
+      LayerReport report = check_layer(context_, module, PackedReader(tensors, *group->scheme.weights), *group->scheme.weights,
+                                       {source, smoothed_ ? &*smoothed_ : nullptr, provenance_.is_nearest(module), outliers, tensors.outlier_weight},
+                                       rows_done);
+      report.bytes = packed_bytes(tensors);
+      if (group->scheme.activations && !group->scheme.activations->dynamic) check_input_scale(module, report);
       if (!report.problem.empty()) complain(module, report.problem);
       result_.layers.push_back(std::move(report));
     } catch (const Error& error) {
@@ -119,6 +119,14 @@ class Verifier {
     }
   }
 
+  void check_input_scale(const std::string& module, LayerReport& report) {
+    const TensorInfo& scale = checkpoint_.need(module + ".input_scale");
+    report.bytes += scale.data.size();
+    if (const TensorInfo* zero = checkpoint_.find(module + ".input_zero_point")) report.bytes += zero->data.size();
+    const bool good = scale.elements() == 1 && is_plain_float(scale.dtype) && load_float(scale.data.data(), 0, scale.dtype) > 0;
+    if (!good && report.problem.empty()) report.problem = "input_scale is not one positive number";
+  }
+
   static void release_rows(const Checkpoint& checkpoint, const TensorInfo& tensor, int64_t first, int64_t count) {
     const size_t row = tensor.data.size() / static_cast<size_t>(tensor.shape[0]);
     checkpoint.release(tensor, tensor.data.subspan(static_cast<size_t>(first) * row, static_cast<size_t>(count) * row));
@@ -126,7 +134,8 @@ class Verifier {
 
   void check_plain(const TensorInfo& tensor) {
     const TensorInfo* source = nullptr;
-    if (reference_ != nullptr && !tensor.name.ends_with(".weight_scale") && !tensor.name.ends_with(".input_scale")) {
+    const auto ends = [&](const char* ending) { return tensor.name.ends_with(ending); };
+    if (reference_ != nullptr && !ends(".weight_scale") && !ends(".input_scale") && !ends(".outlier_weight")) {
       source = reference_->find(tensor.name);
       if (source == nullptr || source->shape != tensor.shape || !is_plain_float(source->dtype))
         return complain(tensor.name, "the reference has no tensor of this name, shape and kind");

@@ -30,11 +30,16 @@ struct LayerReport {
 // over rows of very different size, an outlier, a wrong scale).
 double sqnr_floor_db(const QuantArgs& args);
 
+// 10 log10(signal / noise), sums of squares: infinite without noise, 0 where there is nothing at all.
+double sqnr_db(double signal, double noise);
+
 // What a layer was made from.
 struct LayerOrigin {
   const TensorInfo* source = nullptr;        // [rows, columns]; null: not known
   const SmoothedSource* smoothed = nullptr;  // through which the source is to be read
   bool nearest = true;                       // by rounding to the nearest with the rule's scales
+  std::span<const int32_t> outliers = {};    // columns that are kept as they are
+  const TensorInfo* outlier_weight = nullptr;  // [rows, outliers.size()]
 };
 
 // Decodes every weight: code to value to code must be the identity, scales finite and not zero. With a source

@@ -95,7 +95,7 @@ LayerReport check_coded_layer(const Context& context, const Checkpoint& checkpoi
   else if (all.different_row >= 0)
     report.problem = "row " + std::to_string(all.different_row) + " differs from the reference";
   report.max_abs_error = all.largest;
-  if (source != nullptr) report.sqnr_db = all.noise > 0 ? 10 * std::log10(all.signal / all.noise) : std::numeric_limits<double>::infinity();
+  if (source != nullptr) report.sqnr_db = sqnr_db(all.signal, all.noise);
   if (report.problem.empty() && source != nullptr && all.signal > 0 && !(report.sqnr_db >= kFloorDb))
     report.problem = "SQNR " + std::to_string(report.sqnr_db) + " dB against the reference";
   return report;

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "format/grid.h"
+#include "format/plain_float.h"
 #include "io/column_order.h"
 #include "quant/rtn.h"
 #include "quant/verify.h"
@@ -30,6 +31,11 @@ double sqnr_floor_db(const QuantArgs& args) {
   return std::max(args.num_bits >= 4 ? 5.0 : 0.0, 6.02 * args.num_bits - 28.0);
 }
 
+double sqnr_db(double signal, double noise) {
+  if (noise > 0) return 10 * std::log10(signal / noise);
+  return signal > 0 ? std::numeric_limits<double>::infinity() : 0;
+}
+
 namespace {
 
 // Algorithms that look at activations let a weight's error grow where its input is small: of them no more is asked than
@@ -41,7 +47,7 @@ double floor_of(const QuantArgs& args, const LayerOrigin& origin) {
 struct RowResult {
   double signal = 0, noise = 0, max_error = 0;
   Range range;
-  bool bad_scale = false, bad_code = false, unstable_code = false, bad_source = false, not_nearest = false;
+  bool bad_scale = false, bad_code = false, unstable_code = false, bad_source = false, not_nearest = false, bad_outlier = false;
 };
 
 RowResult check_row(const PackedReader& reader, const QuantArgs& args, const LayerOrigin& origin, int64_t row,
@@ -69,6 +75,14 @@ RowResult check_row(const PackedReader& reader, const QuantArgs& args, const Lay
   } else {
     read_source_row(*origin.source, row, original);
   }
+  for (size_t i = 0; i < origin.outliers.size(); ++i) {
+    float& value = original[origin.outliers[i]];
+    const auto count = static_cast<int64_t>(origin.outliers.size());
+    if (load_float(origin.outlier_weight->data.data(), row * count + static_cast<int64_t>(i), origin.outlier_weight->dtype) != value)
+      result.bad_outlier = true;
+    result.signal += static_cast<double>(value) * value;
+    value = 0;
+  }
   to_group_order(original, order);
   result.range = finite_range(original);
   // What round-to-nearest makes of this row, under either scale rule. One scale per tensor or block is no function of the
@@ -95,11 +109,6 @@ RowResult check_row(const PackedReader& reader, const QuantArgs& args, const Lay
   return result;
 }
 
-double to_db(double signal, double noise) {
-  if (noise > 0) return 10 * std::log10(signal / noise);
-  return signal > 0 ? std::numeric_limits<double>::infinity() : 0;
-}
-
 // Whether the one scale of a tensor is what its largest weight gives, under either rule.
 bool fits_tensor(const PackedReader& reader, const std::vector<RowResult>& rows, const QuantArgs& args) {
   Range range;
@@ -116,6 +125,7 @@ std::string judge(const LayerReport& report, const PackedReader& reader, const s
     if (rows[i].bad_scale) return "row " + std::to_string(i) + " has a scale that is zero or not finite";
     if (rows[i].bad_code) return "row " + std::to_string(i) + " holds a code that stands for NaN or infinity";
     if (rows[i].unstable_code) return "row " + std::to_string(i) + " holds codes that its scale does not reproduce";
+    if (rows[i].bad_outlier) return "row " + std::to_string(i) + " of outlier_weight is not the source's";
     if (rows[i].bad_source) return "row " + std::to_string(i) + " of the source is not finite";
     filled += rows[i].signal > 0 ? 1 : 0;
   }
@@ -169,9 +179,9 @@ LayerReport check_layer(const Context& context, const std::string& module, const
     signal += row.signal;
     noise += row.noise;
     report.max_abs_error = std::max(report.max_abs_error, row.max_error);
-    if (row.signal > 0 && to_db(row.signal, row.noise) < floor_of(args, origin)) ++report.poor_rows;
+    if (row.signal > 0 && sqnr_db(row.signal, row.noise) < floor_of(args, origin)) ++report.poor_rows;
   }
-  if (origin.source != nullptr) report.sqnr_db = to_db(signal, noise);
+  if (origin.source != nullptr) report.sqnr_db = sqnr_db(signal, noise);
   report.problem = judge(report, reader, rows, args, origin);
   return report;
 }

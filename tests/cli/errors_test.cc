@@ -162,5 +162,21 @@ TEST(CliErrors, FailedQuantizationsLeaveNothing) {
   EXPECT_FALSE(test::exists(temp / "out") || test::exists(temp / "out.partial"));
 }
 
+TEST(CliErrors, RecipesAndSchemesThatDoNotFit) {
+  const TempDirectory temp;
+  const std::string model = tiny_model("llama", temp / "m"), out = temp / "out", file = temp / "recipe.json";
+  temp.write("recipe.json", R"({"version": 1, "steps": [{"scheme": "int8", "target": ["mlp"]}]})");
+  expect_refusal(run({"quantize", model, "-q", "-o", out}), 2, {"--scheme", "--recipe"});
+  expect_refusal(run({"quantize", model, "-q", "--scheme", "int8"}), 2, {"-o"});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file}), 2, {"step 1", "'target'", file});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file, "--scheme", "int8"}), 2, {"leave --scheme out"});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file, "--only", "mlp"}), 2, {"steps of a recipe"});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--scheme", "w8a8-static"}), 2, {"--calibrate"});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--scheme", "int8", "--algorithm", "magic"}), 2, {"magic", "smoothquant"});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--scheme", "int4-g128", "--strict"}), 2, {"groups of 128", "--recipe"});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--scheme", "int8", "--only", "*.q_proj", "--strict"}), 2, {"k_proj (not quantized)"});
+  EXPECT_FALSE(test::exists(out) || test::exists(temp / "out.partial"));
+}
+
 }  // namespace
 }  // namespace codecllm

@@ -82,6 +82,34 @@ TEST_F(CliJson, QuantizeAndVerify) {
   }
 }
 
+TEST_F(CliJson, DryRunsWriteNothing) {
+  temp_.write("recipe.json", R"({"version": 1, "steps": [{"targets": ["mlp"], "scheme": "int8", "algorithm": "gptq"}, {"targets": ["attention"], "scheme": "w8a8"}]})");
+  temp_.write("text", "the hen");
+  const OrderedJson json = object_of(run({"quantize", model_, "--recipe", temp_ / "recipe.json", "--calibrate", temp_ / "text", "--dry-run", "--json"}), "quantize-plan",
+                                     {"weight_bytes", "bits_per_weight", "ratio", "read_bytes_per_token", "machine", "decode_tok_s_at_most", "layers", "notes"});
+  ASSERT_EQ(json.at("layers").size(), 14u);
+  EXPECT_GT(json.at("decode_tok_s_at_most").get<double>(), 0);
+  for (const OrderedJson& layer : json.at("layers")) {
+    const bool mlp = layer.at("name").get<std::string>().find("mlp") != std::string::npos;
+    EXPECT_EQ(layer.at("algorithm"), mlp ? "gptq" : "rtn");
+    EXPECT_EQ(layer.at("activations"), mlp ? "16-bit" : "int8 token");
+  }
+  const Outcome words = run({"quantize", model_, "-o", temp_ / "q", "--scheme", "int4-g128", "--dry-run"});
+  EXPECT_EQ(words.code, 0);
+  EXPECT_NE(words.out.find("nothing was written"), std::string::npos);
+  EXPECT_FALSE(test::exists(temp_ / "q") || test::exists(temp_ / "q.partial"));
+}
+
+// Every table and row names the precision of the activations.
+TEST_F(CliJson, ComputeIsNamed) {
+  temp_.write("text", "the hen and the man in the sun");
+  for (const auto& [scheme, compute] : {std::pair{"int8", "a16"}, {"w8a8", "a8"}, {"llm-int8", "a8"}, {"fp8", "a8"}, {"fp8-block", "a8"}}) {
+    ASSERT_EQ(run({"quantize", model_, "-o", temp_ / scheme, "--scheme", scheme, "-q"}).code, 0) << scheme;
+    EXPECT_EQ(object_of(run({"perplexity", temp_ / scheme, "--text", temp_ / "text", "--json"}), "perplexity", {}).at("compute"), compute) << scheme;
+    EXPECT_NE(run({"perplexity", temp_ / scheme, "--text", temp_ / "text", "-q"}).out.find(std::string("compute ") + compute), std::string::npos) << scheme;
+  }
+}
+
 TEST_F(CliJson, Generate) {
   const std::vector<std::string> call = {"generate", model_,          "-p", "the hen",     "-n",
                                          "12",       "--temperature", "0",  "--ignore-eos"};

@@ -125,7 +125,7 @@ TEST(QuantConfig, SaysWhatThisVersionDoesNotRead) {
     EXPECT_THAT(
         unsupported(R"({"quant_method":"compressed-tensors","format":")" + std::string(format) + "\"}"),
         HasSubstr("format '" + std::string(format) + "' is not read"));
-  EXPECT_THAT(unsupported(R"({"quant_method":"codecllm","version":2,"format":"pack-quantized"})"),
+  EXPECT_THAT(unsupported(R"({"quant_method":"codecllm","version":3,"format":"pack-quantized"})"),
               HasSubstr("newer version"));
   const std::string start = R"({"quant_method":"compressed-tensors",)";
   EXPECT_THAT(unsupported(start + R"("sparsity_config":{"format":"sparse-24-bitmask"}})"),
@@ -235,9 +235,11 @@ TEST(MakeQuantConfig, ReadsBackForEveryPreset) {
     const bool integer = preset.weights->type == NumberType::integer;
     EXPECT_EQ(config.groups()[0].format, !integer ? "float-quantized" : preset.activations ? "int-quantized" : "pack-quantized");
     EXPECT_EQ(stores_bytes(preset), config.groups()[0].format != "pack-quantized");
-    const bool ours = preset.name == "int8-tensor" || preset.name == "w8a8-tensor" || preset.name == "fp8-e5m2";
+    const bool ours = preset.name == "int8-tensor" || preset.name == "w8a8-tensor" || preset.name == "fp8-e5m2" || preset.name == "llm-int8";
     EXPECT_EQ(config.method(), ours ? "codecllm" : "compressed-tensors") << preset.name;
     EXPECT_EQ(config.method() == "codecllm", refused_by(preset).has_value());
+    // Older readers would take columns of outliers for zeros.
+    EXPECT_EQ(json["version"] == 2, preset.name == "llm-int8");
   }
 }
 

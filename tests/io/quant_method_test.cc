@@ -312,6 +312,11 @@ TEST(QuantMethod, BitsAndBytes) {
   EXPECT_THAT(codes, testing::ElementsAre(-127, 0, 5, 127, 1, 2, 3, -128));
   EXPECT_EQ(load_float(checkpoint.need("m.weight_scale").data.data(), 0, DType::f32), 2.0f / 127);
   EXPECT_GT(load_float(checkpoint.need("m.weight_scale").data.data(), 1, DType::f32), 0);
+  const auto inputs = [](const Checkpoint& c) { return *QuantConfig::read(c.config(), "f").scheme_for("m")->activations; };
+  EXPECT_EQ(inputs(checkpoint).strategy, Strategy::token);
+  EXPECT_EQ(inputs(checkpoint).outliers, (OutlierArgs{.threshold = 6, .stored = false}));
+  const Checkpoint all_bytes(maker.write(dir, R"({"quant_method": "bitsandbytes", "load_in_8bit": true, "llm_int8_threshold": 0.0})"));
+  EXPECT_EQ(inputs(all_bytes).outliers, std::nullopt);
   maker.put("m.weight_format", DType::u8, {}, std::vector<uint8_t>{2});
   EXPECT_THAT(error_of([&] { Checkpoint bad(maker.write(dir, config)); }), HasSubstr("order of a GPU's units"));
 }

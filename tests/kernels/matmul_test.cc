@@ -81,7 +81,9 @@ class Tier : public ::testing::TestWithParam<Isa> {};
 constexpr ActivationScheme kSchemes[] = {{},
                                          {.mode = ActivationMode::a8_token},
                                          {.mode = ActivationMode::a8_tensor},
-                                         {.mode = ActivationMode::a8_fixed, .scale = 0.05f}};
+                                         {.mode = ActivationMode::a8_fixed, .scale = 0.05f},
+                                         {.mode = ActivationMode::a8_token, .asymmetric = true},
+                                         {.mode = ActivationMode::a8_fixed, .scale = 0.05f, .asymmetric = true, .zero = -101}};
 
 TEST_P(Tier, IntegerProductsAreTheSameBits) {
   Rng rng(1);

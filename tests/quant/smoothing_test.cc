@@ -121,7 +121,7 @@ TEST(AlgorithmOptions, ClippedRoundingIsCloserThanPlain) {
 
 TEST(Provenance, DamagedFilesAreRefused) {
   const test::TempDirectory temp;
-  EXPECT_TRUE(read_provenance(temp.path()).nearest);
+  EXPECT_TRUE(read_provenance(temp.path()).is_nearest("any"));
   const auto read = [&](const std::string& text) {
     temp.write(kProvenanceFile, text);
     return read_provenance(temp.path());
@@ -129,8 +129,13 @@ TEST(Provenance, DamagedFilesAreRefused) {
   const Provenance good = read("{\"version\":1,\"algorithm\":\"awq\",\"smoothing\":{\"a\":[1,0.5]}}");
   EXPECT_EQ(good.algorithm, "awq");
   EXPECT_EQ(good.factors.at("a"), (std::vector<float>{1, 0.5f}));
+  EXPECT_FALSE(good.is_nearest("m"));
+  const Provenance mixed = read("{\"version\":1,\"algorithm\":\"recipe\",\"nearest\":[\"m\"]}");
+  EXPECT_TRUE(mixed.is_nearest("m"));
+  EXPECT_FALSE(mixed.is_nearest("n"));
   for (const char* bad : {"{", "[]", "{\"version\":2,\"algorithm\":\"awq\"}", "{\"version\":1}",
                           "{\"version\":1,\"algorithm\":\"awq\",\"smoothing\":[]}",
+                          "{\"version\":1,\"algorithm\":\"awq\",\"nearest\":\"m\"}", "{\"version\":1,\"algorithm\":\"awq\",\"nearest\":[1]}",
                           "{\"version\":1,\"algorithm\":\"awq\",\"smoothing\":{\"a\":1}}",
                           "{\"version\":1,\"algorithm\":\"awq\",\"smoothing\":{\"a\":[\"x\"]}}"})
     EXPECT_THROW(read(bad), Error) << bad;

@@ -105,6 +105,11 @@ void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stri
     each<P>(EACH(p) {
       const vi zeros = load_zeros(w, ((p0 + p) * groups + g) * kPanelRows);
       each<M>(EACH(m) { cell<M>(sums, p, m) = Dot::start(zeros, kOffset, x.sums + ((m0 + m) * groups + g) * Dot::kHalves); });
+      if constexpr (Dot::kHalves == 1)
+        if (x.zeros != nullptr) {
+          const vi code_sums = load_int(w.code_sums + ((p0 + p) * groups + g) * kPanelRows);
+          each<M>(EACH(m) { cell<M>(sums, p, m) = sub(cell<M>(sums, p, m), mul(code_sums, set1_int(x.zeros[m0 + m]))); });
+        }
     });
     if constexpr (M == 1 && P == 1) {
       sum_lines_one_row<Dot, kNibbles>(weights, rows, line, line_end, sums);

@@ -48,11 +48,40 @@ float quantize_row(const float* x, int64_t columns, int64_t group, int64_t halve
   return scale > 0 ? scale : usable ? largest / limit : 0.0f;
 }
 
+float quantize_row_asymmetric(const float* x, int64_t columns, int64_t group, float scale, int32_t* zero, uint8_t* codes,
+                              int64_t, int32_t* sums) {
+  const float largest = largest_of(x, columns);
+  const bool usable = largest >= kSmallestActivation;
+  if (usable && scale == 0) {
+    float low = 0, high = 0;
+    for (int64_t k = 0; k < columns; ++k) {
+      low = std::fmin(low, x[k]);
+      high = std::fmax(high, x[k]);
+    }
+    scale = high / kByteSteps - low / kByteSteps;
+    *zero = static_cast<int32_t>(std::nearbyint(std::fmax(-kByteLimit, std::fmin(kByteLimit, -kByteLimit - low / scale))));
+  }
+  if (!usable) *zero = 0;
+  const float inverse = usable ? 1.0f / scale : 0.0f, shift = static_cast<float>(*zero);
+  for (int64_t k = 0; k < round_up(columns, kColumnPadding); ++k) {
+    const float bounded = k < columns && usable ? std::fmax(-kByteLimit - shift, std::fmin(kByteLimit - shift, x[k] * inverse)) : 0.0f;
+    reinterpret_cast<int8_t*>(codes)[k] = static_cast<int8_t>(k < columns ? static_cast<int32_t>(std::nearbyint(bounded)) + *zero : 0);
+  }
+  for (int64_t begin = 0; begin < columns; begin += group) {
+    int32_t sum = 0;
+    for (int64_t k = begin; k < columns && k < begin + group; ++k) sum += reinterpret_cast<const int8_t*>(codes)[k];
+    *sums++ = sum;
+  }
+  if (std::isnan(largest)) return largest;
+  return usable ? scale : 0.0f;
+}
+
 }  // namespace
 
 void fill_quantize_row(KernelTable& table) {
   table.largest_of = largest_of;
   table.quantize_row = quantize_row;
+  table.quantize_row_asymmetric = quantize_row_asymmetric;
 }
 
 }  // namespace codecllm::reference
