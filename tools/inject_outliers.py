@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gives a Llama checkpoint activation outliers, as large models have them, without changing what it computes.
 
-Eight channels of every norm before attention and MLP are multiplied by 32, 64 or 128, and the columns of the matrices
+Eight channels of every norm before attention and MLP are multiplied by 64 or 128, and the columns of the matrices
 that read them divided. Powers of two only move the exponent of BF16 and F32 numbers, so in 16 bits every output stays
 what it was; INT8 activations with one scale per token lose the other channels.
 
@@ -14,7 +14,7 @@ import shutil
 import struct
 import sys
 
-CHANNELS, EXPONENTS = 8, (5, 6, 7)
+CHANNELS, EXPONENTS = 8, (6, 7)
 READERS = {"input_layernorm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
            "post_attention_layernorm": ("mlp.gate_proj", "mlp.up_proj")}
 FORMATS = {"BF16": ("H", 7, 2), "F32": ("I", 23, 4)}  # code, bits of the fraction, bytes

@@ -16,7 +16,7 @@ using test::TempDirectory;
 
 constexpr size_t kChannels = 8;
 
-// The same function, with eight channels of every norm times 32, 64 or 128, and what reads them divided. Powers of two are
+// The same function, with eight channels of every norm times 64 or 128, and what reads them divided. Powers of two are
 // exact in 16 bits.
 void inject(test::Tensors& tensors) {
   Rng rng(11);
@@ -26,7 +26,7 @@ void inject(test::Tensors& tensors) {
     const std::string prefix = name.substr(0, std::min(at, post));
     const auto hidden = static_cast<size_t>(norm.decl.shape[0]);
     std::map<size_t, float> factors;
-    while (factors.size() < kChannels) factors[rng.below(hidden)] = static_cast<float>(32 << rng.below(3));
+    while (factors.size() < kChannels) factors[rng.below(hidden)] = static_cast<float>(64 << rng.below(2));
     const std::vector<const char*> readers = at != std::string::npos ? std::vector<const char*>{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}
                                                                      : std::vector<const char*>{"mlp.gate_proj", "mlp.up_proj"};
     for (const auto& [channel, factor] : factors) {
