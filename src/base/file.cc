@@ -104,7 +104,7 @@ std::string read_file(const std::string& path, size_t limit) {
 
 OutputFile::OutputFile(const std::string& path, Mode mode, std::string shown)
     : shown_(shown.empty() ? path : std::move(shown)) {
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | (mode == Mode::create ? O_CREAT | O_TRUNC : 0), 0644);
+  fd_ = ::open(path.c_str(), O_RDWR | O_CLOEXEC | (mode == Mode::create ? O_CREAT | O_TRUNC : 0), 0644);
   if (fd_ < 0) fail(errno);
 }
 
@@ -130,6 +130,18 @@ void OutputFile::write_at(uint64_t offset, const void* data, size_t bytes) {
     at += put;
     offset += static_cast<uint64_t>(put);
     bytes -= static_cast<size_t>(put);
+  }
+}
+
+void OutputFile::read_at(uint64_t offset, void* data, size_t bytes) const {
+  char* at = static_cast<char*>(data);
+  while (bytes > 0) {
+    const ssize_t got = ::pread(fd_, at, bytes, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) fail(got < 0 ? errno : EIO);
+    at += got;
+    offset += static_cast<uint64_t>(got);
+    bytes -= static_cast<size_t>(got);
   }
 }
 

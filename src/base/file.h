@@ -45,7 +45,7 @@ void refuse_existing(const std::string& path);
 // Throws Error(io) when the file cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::string& path, size_t limit = size_t{1} << 30);
 
-// An open file to be written. Every failure (disk full) throws Error(io) that names `shown`, or else the path.
+// An open file to be written, and read again. Every failure (disk full) throws Error(io) that names `shown`, or else the path.
 class OutputFile {
  public:
   enum class Mode { create, modify };  // create: empty, made if need be; modify: it must be there
@@ -60,6 +60,7 @@ class OutputFile {
   }
 
   void write_at(uint64_t offset, const void* data, size_t bytes);
+  void read_at(uint64_t offset, void* data, size_t bytes) const;
   void reserve(uint64_t bytes);   // claims the space on disk, so that no later write finds the disk full
   void truncate(uint64_t bytes);
   void sync();                    // what was written reaches the disk

@@ -26,10 +26,12 @@ void add_verify(CLI::App& app, Globals& globals) {
         if (reference) row.update({{"sqnr_db", layer.sqnr_db}, {"max_abs_error", layer.max_abs_error}});
         layers.push_back(row);
       }
-      globals.print_json("verify", {{"tensors", result.tensors}, {"bytes", result.bytes}, {"bad", result.bad}, {"layers", layers}});
+      globals.print_json("verify", {{"tensors", result.tensors}, {"bytes", result.bytes}, {"checksums", result.checksums}, {"bad", result.bad}, {"layers", layers}});
     } else {
       for (const std::string& bad : result.bad) fmt::print("BAD {}\n", bad);
-      fmt::print("{} tensors, {}, {} bad\n", result.tensors, bytes_text(static_cast<double>(result.bytes)), result.bad.size());
+      fmt::print("{} tensors, {}, {} bad; {}\n", result.tensors, bytes_text(static_cast<double>(result.bytes)), result.bad.size(),
+                 result.checksums > 0 ? fmt::format("{} held against their checksums", result.checksums)
+                                      : "no checksums are stored with this model, so only shapes and values were looked at");
     }
     return result.bad.empty() ? 0 : 1;
   });

@@ -24,6 +24,7 @@ class Checkpoint {
 
   const std::string& directory() const { return directory_; }  // or the .gguf file
   const GgufFile* gguf() const { return gguf_.get(); }         // null for a directory
+  const std::vector<SafetensorsFile>& files() const { return files_; }  // of a directory, as they are stored
   // What the translator of another layout noticed.
   const std::vector<TranslationNote>& notes() const { return translation_.notes(); }
   const std::string& config_path() const { return config_path_; }

@@ -21,12 +21,13 @@ void GrowingFile::add(const std::string& name, DType dtype, std::vector<int64_t>
   added(name, dtype, std::move(shape), data.size());
 }
 
-void GrowingFile::finish() {
+std::string GrowingFile::finish() {
   std::string header = safetensors_header(tensors_, kMetadata);
   header.resize(header_bytes_, ' ');  // spaces after the JSON are part of the format
   for (size_t i = 0; i < 8; ++i) header[i] = static_cast<char>((header_bytes_ - 8) >> (8 * i) & 255);
   file_.write_at(0, header.data(), header.size());
   file_.truncate(end_);
+  return header;
 }
 
 }  // namespace codecllm

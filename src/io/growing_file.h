@@ -20,7 +20,7 @@ class GrowingFile {
   void write(uint64_t offset, const void* data, size_t bytes) { file_.write_at(end_ + offset, data, bytes); }
   void added(const std::string& name, DType dtype, std::vector<int64_t> shape, uint64_t bytes);
   void add(const std::string& name, DType dtype, std::vector<int64_t> shape, std::span<const std::byte> data);
-  void finish();  // writes the header and cuts off what was not added
+  std::string finish();  // writes the header, which it returns, and cuts off what was not added
 
   const std::vector<PlacedTensor>& tensors() const { return tensors_; }
   uint64_t bytes() const { return end_; }

@@ -165,6 +165,12 @@ std::string_view header_text(std::span<const std::byte> bytes, const std::string
 
 }  // namespace
 
+std::string shape_text(std::span<const int64_t> shape) {
+  std::string text = "[";
+  for (const int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  return text + "]";
+}
+
 int64_t TensorInfo::elements() const {
   int64_t count = 1;
   for (const int64_t size : shape) count *= size;
@@ -198,6 +204,7 @@ SafetensorsHeader parse_safetensors(std::span<const std::byte> bytes, const std:
   std::vector<Entry> list = entries(scan, header.metadata);
   scan.expect_end();
   place(list, bytes.subspan(8 + text.size()), file);
+  header.bytes = 8 + text.size();
   header.tensors.reserve(list.size());
   for (Entry& e : list) header.tensors.push_back(std::move(e.info));
   return header;

@@ -34,6 +34,9 @@ struct TensorInfo {
   int64_t elements() const;
 };
 
+// "[2, 3]", for messages.
+std::string shape_text(std::span<const int64_t> shape);
+
 // Bytes of a tensor of this type and shape. Throws Error(code) that starts with "[safetensors]" for negative
 // sizes, for products that overflow, and for types under 8 bits that do not fill whole bytes.
 uint64_t tensor_bytes(DType dtype, std::span<const int64_t> shape, ErrorCode code, const ErrorPlace& place);
@@ -41,6 +44,7 @@ uint64_t tensor_bytes(DType dtype, std::span<const int64_t> shape, ErrorCode cod
 struct SafetensorsHeader {
   std::vector<TensorInfo> tensors;  // by offset; `data` points into the bytes that were parsed
   std::map<std::string, std::string> metadata;
+  size_t bytes = 0;                 // before the data
 };
 
 // Checks and reads a whole file's bytes. `file` is for messages only.
@@ -53,6 +57,7 @@ class SafetensorsFile {
   const std::vector<TensorInfo>& tensors() const { return header_.tensors; }  // in file order (by offset)
   const TensorInfo* find(std::string_view name) const;
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  size_t header_bytes() const { return header_.bytes; }  // before the first tensor's data
   const MappedFile& file() const { return file_; }
 
  private:

@@ -24,9 +24,7 @@ CalibrationSamples calibration_samples(const std::string& model, const ModelSpec
     throw Error(ErrorCode::bad_call, "calibrate",
                 "the text has " + std::to_string(tokens.size()) + " tokens, less than one sample of " + std::to_string(out.window),
                 {.file = options.text});
-  for (int32_t token : tokens)
-    if (token < 0 || token >= spec.vocab)
-      throw Error(ErrorCode::bad_input, "calibrate", "the tokenizer has ids that the model lacks", {.file = model});
+  check_tokens(tokens, spec.vocab);
   const int64_t count = std::min(windows, options.samples);
   for (int64_t i = 0; i < count; ++i) {
     const auto first = tokens.begin() + i * windows / count * out.window;

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "io/checksums.h"
 #include "model/model_tokenizer.h"
 #include "quant/output.h"
 #include "quant/provenance.h"
@@ -15,7 +16,7 @@ namespace fs = std::filesystem;
 
 static bool is_companion(const fs::directory_entry& entry) {
   static constexpr const char* kEndings[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json"};
-  static constexpr const char* kNames[] = {"config.json", "quantize_config.json", "quant_config.json", kProvenanceFile, kJournalFile};
+  static constexpr const char* kNames[] = {"config.json", "quantize_config.json", "quant_config.json", kProvenanceFile, kChecksumFile, kJournalFile};
   const std::string name = entry.path().filename();
   return entry.is_regular_file() && entry.file_size() <= (64u << 20) &&
          std::none_of(std::begin(kEndings), std::end(kEndings), [&](const char* ending) { return name.ends_with(ending); }) &&

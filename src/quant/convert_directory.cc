@@ -83,7 +83,7 @@ void DirectoryWriter::finish(OrderedJson config) {
     for (size_t i = 0; i < writes_.size(); ++i) {
       job_.report(static_cast<double>(i) / static_cast<double>(writes_.size()));
       writes_[i].write(output);
-      for (TensorDecl& decl : writes_[i].decls) output.added(std::move(decl));
+      for (const TensorDecl& decl : writes_[i].decls) output.added(decl);
     }
     output.finish_weights();
   } catch (...) {

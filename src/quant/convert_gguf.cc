@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "format/plain_float.h"
+#include "io/checksums.h"
 #include "io/gguf_metadata.h"
 #include "io/gguf_writer.h"
 #include "io/tensor_name.h"
@@ -56,19 +57,26 @@ class GgufTarget {
     plan();
     job_.note_activations();
     OrderedJson metadata = describe();
+    const std::string unknown = hex_checksum(0);
+    std::vector<std::string> sums(decls_.size(), unknown);
+    metadata[kGgufChecksums] = sums;
+    metadata[kGgufHeaderChecksum] = unknown;
     const GgufLayout layout = gguf_layout(metadata, decls_);
     AtomicFile file(job_.output);
     file.write(layout.header);
-    uint64_t at = layout.header.size();
     for (size_t i = 0; i < decls_.size(); ++i) {
       job_.report(static_cast<double>(i) / static_cast<double>(decls_.size()));
-      const std::vector<std::byte> data = makers_[i]();
-      const std::string padding(layout.tensors[i].offset - at, '\0');
-      file.write(padding);
+      std::vector<std::byte> data = makers_[i]();
+      const uint64_t end = i + 1 < decls_.size() ? layout.tensors[i + 1].offset : layout.file_bytes;
+      data.resize(end - layout.tensors[i].offset);  // with the padding
+      sums[i] = hex_checksum(stored_checksum(data));
       file.write(data.data(), data.size());
-      at = layout.tensors[i].offset + data.size();
     }
-    file.write(std::string(layout.file_bytes - at, '\0'));
+    metadata[kGgufChecksums] = sums;
+    const std::string header = gguf_layout(metadata, decls_).header;
+    metadata[kGgufHeaderChecksum] = hex_checksum(stored_checksum(std::as_bytes(std::span(header))));
+    const std::string final_header = gguf_layout(metadata, decls_).header;
+    file.file().write_at(0, final_header.data(), final_header.size());
     file.commit();
     job_.result.bytes = layout.file_bytes;
   }

@@ -40,14 +40,15 @@ PartialOutput::PartialOutput(std::string directory, std::unique_ptr<WeightFiles>
   if (!take_up(fingerprint)) start_over(fingerprint);
 }
 
-// A journal is the fingerprint, then {"done": source tensor, "wrote": [[name, dtype, shape, file], ...]} line by line.
-void PartialOutput::read_line(const std::string& line, std::vector<WrittenTensor>& written) {
+// A journal is the fingerprint, then {"done": source tensor, "wrote": [[name, dtype, shape, file, checksum], ...]} line by
+// line.
+void PartialOutput::read_line(const std::string& line) {
   const Json json = parse_json(line, journal_path_);
   if (!json.is_object() || !json.contains("wrote")) throw Error(ErrorCode::bad_input, "write", "not a line of a journal", {.file = journal_path_});
   for (const Json& entry : json["wrote"]) {
-    const auto dtype = entry.is_array() && entry.size() == 4 && entry[1].is_string() ? dtype_from_name(entry[1].get<std::string>()) : std::nullopt;
+    const auto dtype = entry.is_array() && entry.size() == 5 && entry[1].is_string() ? dtype_from_name(entry[1].get<std::string>()) : std::nullopt;
     if (!dtype) throw Error(ErrorCode::bad_input, "write", "not a line of a journal", {.file = journal_path_});
-    written.push_back({{entry[0].get<std::string>(), *dtype, entry[2].get<std::vector<int64_t>>()}, entry[3].get<size_t>()});
+    written_.push_back({{entry[0].get<std::string>(), *dtype, entry[2].get<std::vector<int64_t>>()}, entry[3].get<size_t>(), entry[4].get<uint64_t>()});
   }
   done_.insert(json_need<std::string>(json, "done", journal_path_));
 }
@@ -59,18 +60,19 @@ bool PartialOutput::take_up(const std::string& fingerprint) {
   const size_t at = journal.find('\n');
   if (at == std::string::npos || journal.substr(0, at) != fingerprint) return false;
   size_t whole = at + 1;
-  std::vector<WrittenTensor> written;
+  bool usable = true;
   try {
-    for (size_t end; (end = journal.find('\n', whole)) != std::string::npos; whole = end + 1)
-      read_line(journal.substr(whole, end - whole), written);
-  } catch (const std::exception&) {
+    for (size_t end; (end = journal.find('\n', whole)) != std::string::npos; whole = end + 1) read_line(journal.substr(whole, end - whole));
+    usable = files_->take_up(partial_, written_);
+  } catch (const std::exception&) {  // a damaged journal
+    usable = false;
+  }
+  if (!usable) {
     done_.clear();
+    written_.clear();
     return false;
   }
-  if (!files_->take_up(partial_, written)) {
-    done_.clear();
-    return false;
-  }
+  logged_ = written_.size();
   journal_ = OutputFile(journal_path_, OutputFile::Mode::modify);
   journal_.truncate(whole);
   journal_bytes_ = whole;
@@ -99,15 +101,25 @@ void PartialOutput::log_line(const std::string& text) {
   journal_bytes_ += line.size();
 }
 
-void PartialOutput::added(TensorDecl decl) {
-  const size_t shard = files_->added(decl);
-  added_.push_back({decl.name, dtype_name(decl.dtype), decl.shape, shard});
-}
+void PartialOutput::added(const TensorDecl& decl) { written_.push_back(files_->added(decl)); }
 
 void PartialOutput::mark_done(const std::string& tensor) {
   files_->sync();
-  log_line(dump_json({{"done", tensor}, {"wrote", std::exchange(added_, OrderedJson::array())}}));
+  OrderedJson wrote = OrderedJson::array();
+  for (; logged_ < written_.size(); ++logged_) {
+    const WrittenTensor& t = written_[logged_];
+    wrote.push_back({t.decl.name, dtype_name(t.decl.dtype), t.decl.shape, t.shard, t.checksum});
+  }
+  log_line(dump_json({{"done", tensor}, {"wrote", wrote}}));
   done_.insert(tensor);
+}
+
+void PartialOutput::finish_weights() {
+  const auto headers = files_->finish();
+  std::map<std::string, FileChecksums> sums;
+  for (const auto& [name, header] : headers) sums[name].header = stored_checksum(std::as_bytes(std::span(header)));
+  for (const WrittenTensor& tensor : written_) sums[headers[tensor.shard].first].tensors[tensor.decl.name] = tensor.checksum;
+  write_file(kChecksumFile, checksums_text(sums));
 }
 
 void PartialOutput::write_file(const std::string& base_name, std::string_view text) {

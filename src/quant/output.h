@@ -29,13 +29,13 @@ class PartialOutput {
   // See WeightFiles.
   void begin(uint64_t bytes) { files_->begin(bytes); }
   void write(std::string_view tensor, uint64_t offset, std::span<const std::byte> data) { files_->write(tensor, offset, data); }
-  void added(TensorDecl decl);
+  void added(const TensorDecl& decl);
   // Everything written for this source tensor reaches the disk, then the journal says so.
   void mark_done(const std::string& tensor);
   // What is done so far can be read as a model with missing tensors.
   void make_readable() { files_->make_readable(); }
   // All tensors are done: from now on the partial directory can be read as a model.
-  void finish_weights() { files_->finish(); }
+  void finish_weights();
 
   void write_file(const std::string& base_name, std::string_view text);
 
@@ -47,7 +47,7 @@ class PartialOutput {
   void start_over(const std::string& fingerprint);
   void log_line(const std::string& text);
   bool take_up(const std::string& fingerprint);
-  void read_line(const std::string& line, std::vector<WrittenTensor>& written);
+  void read_line(const std::string& line);
 
   // The directory, held against other processes.
   class Lock {
@@ -68,7 +68,8 @@ class PartialOutput {
   OutputFile journal_;
   uint64_t journal_bytes_ = 0;
   std::set<std::string> done_;
-  OrderedJson added_ = OrderedJson::array();  // since the last mark_done: name, type, shape, file
+  std::vector<WrittenTensor> written_;
+  size_t logged_ = 0;  // of these
 };
 
 }  // namespace codecllm

@@ -9,6 +9,7 @@
 
 #include "format/affine.h"
 #include "format/plain_float.h"
+#include "io/checksums.h"
 #include "io/coded_tensors.h"
 #include "model/weights.h"
 #include "quant/coded.h"
@@ -55,7 +56,8 @@ class Verifier {
         checkpoint_(checkpoint),
         reference_(reference),
         config_(QuantConfig::read(checkpoint.config(), checkpoint.config_path())),
-        provenance_(read_provenance(checkpoint.directory())) {
+        provenance_(read_provenance(checkpoint.directory())),
+        expected_(checkpoint, [this](const std::string& name, const std::string& what) { complain(name, what); }) {
     if (reference == nullptr || provenance_.factors.empty()) return;
     spec_ = read_spec(*reference);
     smoothed_.emplace(*reference, spec_);
@@ -69,17 +71,25 @@ class Verifier {
     for (const TensorInfo* tensor : checkpoint_.tensors()) {
       if (progress && !progress(static_cast<double>(done) / static_cast<double>(std::max<uint64_t>(1, result_.bytes)), "verifying"))
         throw Error(ErrorCode::interrupted, "verify", "interrupted");
-      if (!module_of_codes(*tensor).empty()) check_packed(*tensor);
-      if (tensor->name.ends_with(kCodedSuffix)) check_coded(*tensor);
-      if (is_plain_float(tensor->dtype)) check_plain(*tensor);
+      expected_.intact(context_.impl().pool, *tensor) ? check(*tensor) : complain(tensor->name, kDamaged);
       checkpoint_.release(*tensor);
       done += tensor->data.size();
     }
+    for (const std::string& name : expected_.others(context_.impl().pool)) complain(name, kDamaged);
+    result_.checksums = expected_.checked();
     check_complete();
     return std::move(result_);
   }
 
  private:
+  static constexpr const char* kDamaged = "its bytes are not those that were written";
+
+  void check(const TensorInfo& tensor) {
+    if (!module_of_codes(tensor).empty()) check_packed(tensor);
+    if (tensor.name.ends_with(kCodedSuffix)) check_coded(tensor);
+    if (is_plain_float(tensor.dtype)) check_plain(tensor);
+  }
+
   void complain(const std::string& name, const std::string& what) { result_.bad.push_back(name + ": " + what); }
 
   void check_packed(const TensorInfo& packed) {
@@ -198,6 +208,7 @@ class Verifier {
   ModelSpec spec_;
   std::optional<SmoothedSource> smoothed_;
   VerifyResult result_;
+  ExpectedChecksums expected_;  // complains into result_
 };
 
 }  // namespace

@@ -52,11 +52,12 @@ LayerReport check_layer(const Context& context, const std::string& module, const
 struct VerifyResult {
   int64_t tensors = 0;
   uint64_t bytes = 0;
+  int64_t checksums = 0;         // stored tensors that were held against a checksum; 0: none are stored with this model
   std::vector<LayerReport> layers;
   std::vector<std::string> bad;  // sentences that name the tensor
 };
 
-// Checks every tensor of a checkpoint: plain ones for NaN and infinity, quantized ones as check_layer does, against the
+// Checks every tensor of a checkpoint: against its checksum where one is stored, plain ones for NaN and infinity, quantized ones as check_layer does, against the
 // reference where one is given (plain tensors must then be equal to its bit for bit, or to it converted).
 VerifyResult verify(const Context& context, const Checkpoint& checkpoint, const Checkpoint* reference,
                     const Progress& progress = {});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quant/weight_files.h"
 
+#include <algorithm>
 #include <deque>
 #include <filesystem>
 #include <optional>
@@ -18,6 +19,17 @@ constexpr const char* kIndexFile = "model.safetensors.index.json";
 
 void write_index(const std::string& directory, const std::string& text) {
   if (!text.empty()) write_file_atomically(directory + "/" + kIndexFile, text);
+}
+
+uint64_t checksum_of(const OutputFile& file, uint64_t offset, uint64_t bytes) {
+  StoredChecksum sum;
+  std::vector<std::byte> piece;
+  for (uint64_t at = 0; at < bytes; at += piece.size()) {
+    piece.resize(std::min<uint64_t>(StoredChecksum::kPiece, bytes - at));
+    file.read_at(offset + at, piece.data(), piece.size());
+    sum.add(piece.data(), piece.size());
+  }
+  return sum.value();
 }
 
 class PlannedFiles : public WeightFiles {
@@ -48,13 +60,22 @@ class PlannedFiles : public WeightFiles {
     files_[shard].write_at(plan_.shards[shard].layout.need(tensor).offset + offset, data.data(), data.size());
   }
 
-  size_t added(const TensorDecl& decl) override { return shard_of(decl.name); }
+  WrittenTensor added(const TensorDecl& decl) override {
+    const size_t shard = shard_of(decl.name);
+    const PlacedTensor& placed = plan_.shards[shard].layout.need(decl.name);
+    return {decl, shard, checksum_of(files_[shard], placed.offset, placed.bytes)};
+  }
 
   void sync() override {
     for (OutputFile& file : files_) file.sync();
   }
 
-  void finish() override { sync(); }
+  std::vector<std::pair<std::string, std::string>> finish() override {
+    sync();
+    std::vector<std::pair<std::string, std::string>> headers;
+    for (const Shard& shard : plan_.shards) headers.emplace_back(shard.file, shard.layout.header());
+    return headers;
+  }
 
  private:
   size_t shard_of(std::string_view tensor) const {
@@ -83,7 +104,7 @@ class GrowingFiles : public WeightFiles {
       } else if (tensor.shard + 1 != files_.size()) {
         return false;
       }
-      added(tensor.decl);
+      add_to_last(tensor.decl);
     }
     for (const File& file : files_)
       if (fs::file_size(file.path) < file.growing.bytes()) return false;
@@ -99,9 +120,10 @@ class GrowingFiles : public WeightFiles {
     files_.back().growing.write(offset, data.data(), data.size());
   }
 
-  size_t added(const TensorDecl& decl) override {
-    files_.back().growing.added(decl.name, decl.dtype, decl.shape, tensor_bytes(decl.dtype, decl.shape, ErrorCode::bad_call, {.tensor = decl.name}));
-    return files_.size() - 1;
+  WrittenTensor added(const TensorDecl& decl) override {
+    add_to_last(decl);
+    const PlacedTensor& placed = files_.back().growing.tensors().back();
+    return {decl, files_.size() - 1, checksum_of(files_.back().output, placed.offset, placed.bytes)};
   }
 
   void sync() override {
@@ -117,18 +139,20 @@ class GrowingFiles : public WeightFiles {
     write_index(directory_, dump_json(index));
   }
 
-  void finish() override {
+  std::vector<std::pair<std::string, std::string>> finish() override {
     fs::remove(directory_ + "/" + kIndexFile);  // of make_readable
+    std::vector<std::pair<std::string, std::string>> headers;
     std::vector<std::vector<PlacedTensor>> shards;
     for (size_t i = 0; i < files_.size(); ++i) {
-      files_[i].growing.finish();
+      headers.emplace_back(shard_name(i, files_.size()), files_[i].growing.finish());
       files_[i].output.sync();
-      const std::string path = directory_ + "/" + shard_name(i, files_.size());
+      const std::string path = directory_ + "/" + headers.back().first;
       fs::rename(files_[i].path, path);
       files_[i].path = path;
       shards.push_back(files_[i].growing.tensors());
     }
     if (shards.size() > 1) write_index(directory_, shard_index(shards));
+    return headers;
   }
 
  private:
@@ -139,6 +163,10 @@ class GrowingFiles : public WeightFiles {
     OutputFile output;
     GrowingFile growing;
   };
+
+  void add_to_last(const TensorDecl& decl) {
+    files_.back().growing.added(decl.name, decl.dtype, decl.shape, tensor_bytes(decl.dtype, decl.shape, ErrorCode::bad_call, {.tensor = decl.name}));
+  }
 
   // How many files there will be is not known yet.
   static std::string growing_name(size_t shard) { return "growing-" + std::to_string(shard) + ".safetensors"; }

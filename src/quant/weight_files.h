@@ -7,14 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "io/checksums.h"
 #include "io/safetensors_writer.h"
 
 namespace codecllm {
 
-// A tensor that was written, and the number of its file.
+// A tensor that was written, the number of its file, and the checksum of its bytes.
 struct WrittenTensor {
   TensorDecl decl;
   size_t shard = 0;
+  uint64_t checksum = 0;
 };
 
 class WeightFiles {
@@ -28,13 +30,14 @@ class WeightFiles {
   virtual void begin(uint64_t) {}
   // Part of a tensor, `offset` bytes from its start.
   virtual void write(std::string_view tensor, uint64_t offset, std::span<const std::byte> data) = 0;
-  // All of it was written, and this is what it is. Returns the number of its file.
-  virtual size_t added(const TensorDecl& decl) = 0;
+  // All of it was written, and this is what it is.
+  virtual WrittenTensor added(const TensorDecl& decl) = 0;
   virtual void sync() = 0;
   // What was added so far can be read from the directory; algorithms do while the rest is being made.
   virtual void make_readable() {}
-  // Everything is written: the files, and an index where they are several, can be read under their final names.
-  virtual void finish() = 0;
+  // Everything is written: the files, and an index where they are several, can be read under their final names. Returns
+  // these names and the files' headers.
+  virtual std::vector<std::pair<std::string, std::string>> finish() = 0;
 };
 
 std::unique_ptr<WeightFiles> planned_files(ShardPlan plan);

@@ -136,14 +136,14 @@ TEST(Convert, TakesTheSameCompanionsAsQuantize) {
   const std::string model = model_with_tokenizer(dir);
   std::filesystem::remove(model + "/config_old.json");
   for (const char* name : {"LICENSE", "merges.txt", "chat_template.jinja", "quantize_config.json", "quant_config.json", "pytorch_model.bin",
-                           "codecllm_quantization.json", ".codecllm-journal"})
+                           "codecllm_quantization.json", "codecllm_checksums.json", ".codecllm-journal"})
     dir.write(std::string("model/") + name, R"({"version": 1, "algorithm": "rtn"})");
   converted(model, dir / "bf16", "bf16");
   quantized(dir, model, "int8");
   for (const char* out : {"bf16", "int8"}) {
     std::vector<std::string> names;
     for (const auto& [name, text] : test::files_of(dir / out)) names.push_back(name);
-    EXPECT_THAT(names, testing::ElementsAre("LICENSE", "chat_template.jinja", "config.json", "merges.txt", "model.safetensors", "tokenizer.json",
+    EXPECT_THAT(names, testing::ElementsAre("LICENSE", "chat_template.jinja", "codecllm_checksums.json", "config.json", "merges.txt", "model.safetensors", "tokenizer.json",
                                             "tokenizer_config.json"))
         << out;
   }

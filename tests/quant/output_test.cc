@@ -78,8 +78,8 @@ TEST(QuantizeOutput, OtherFilesAreCopiedAndOtherWeightsAreNot) {
   const auto files = test::files_of(temp / "q");
   std::vector<std::string> names;
   for (const auto& [name, text] : files) names.push_back(name);
-  EXPECT_EQ(names, (std::vector<std::string>{".gitattributes", "LICENSE", "config.json", "merges.txt",
-                                             "model.safetensors", "tokenizer.json"}));
+  EXPECT_EQ(names, (std::vector<std::string>{".gitattributes", "LICENSE", "codecllm_checksums.json", "config.json",
+                                             "merges.txt", "model.safetensors", "tokenizer.json"}));
   EXPECT_EQ(files.at("LICENSE"), bytes + "LICENSE");
   EXPECT_EQ(files.at("tokenizer.json"), bytes + "tokenizer.json");
   EXPECT_FALSE(test::exists(temp / "q.partial"));

@@ -129,7 +129,7 @@ TEST_F(Resume, ADamagedPartialOutputStartsOver) {
   };
   damaged([](const std::string& d) { std::ofstream(d + "/.codecllm-journal") << ""; });
   damaged([](const std::string& d) { std::ofstream(d + "/.codecllm-journal") << "something else\n"; });
-  for (const char* line : {"{}", "[", "{\"done\":1,\"wrote\":[]}", "{\"done\":\"x\",\"wrote\":[[1,\"BF16\",[1],0]]}", "{\"done\":\"x\",\"wrote\":[[]]}"})
+  for (const char* line : {"{}", "[", "{\"done\":1,\"wrote\":[]}", "{\"done\":\"x\",\"wrote\":[[1,\"BF16\",[1],0,1]]}", "{\"done\":\"x\",\"wrote\":[[]]}"})
     damaged([&](const std::string& d) { std::ofstream(d + "/.codecllm-journal", std::ios::app) << line << "\n"; });
   damaged([](const std::string& d) {
     for (const auto& entry : std::filesystem::directory_iterator(d))
