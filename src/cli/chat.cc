@@ -38,6 +38,7 @@ void add_chat(CLI::App& app, Globals& globals) {
   auto a = std::make_shared<Arguments>();
   a->options.max_tokens = 512;
   a->options.own_text = true;
+  a->options.cancelled = interrupted;
   CLI::App& command = add_command(app, globals, "chat", "Talks, with the model's chat template; Ctrl-D ends", [&globals, a] {
     if (globals.json) throw Error(ErrorCode::bad_call, "chat", "chat is interactive and has no --json; use generate");
     const auto context = globals.context();
@@ -49,6 +50,7 @@ void add_chat(CLI::App& app, Globals& globals) {
     std::vector<ChatMessage> messages;
     if (!a->system.empty()) messages.push_back({"system", a->system});
     for (std::string line; !interrupted() && (fmt::print("> "), std::fflush(stdout), std::getline(std::cin, line));) {
+      if (line.ends_with('\r')) line.pop_back();
       if (line.empty()) continue;
       messages.push_back({"user", line});
       const std::string text = apply_chat_template(loaded.tokenizer, messages, true);

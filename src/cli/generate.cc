@@ -30,6 +30,7 @@ void add_generate(CLI::App& app, Globals& globals) {
     if (wanted > trained) note(globals, fmt::format("the text will end after {} tokens, the model's trained length", trained));
     TokenSession session(loaded.model, std::min(wanted, trained), kv_type(a->kv));
     const bool stream = !globals.json;
+    a->options.cancelled = interrupted;
     if (stream) fmt::print("{}", a->prompt);
     const GenerateResult result = generate(session, loaded.model, loaded.tokenizer, prompt, a->options, [&](std::string_view text) {
       if (stream) {

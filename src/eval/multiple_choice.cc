@@ -7,6 +7,8 @@
 #include <sstream>
 
 #include "base/file.h"
+#include "eval/rolling.h"
+#include "model/model_tokenizer.h"
 
 namespace codecllm {
 
@@ -61,32 +63,30 @@ TokenizedQuestion tokenize(const Tokenizer& tokenizer, const Question& question,
   return out;
 }
 
-double log_probability(const float* logits, int64_t vocab, int32_t token) {
-  const double top = *std::max_element(logits, logits + vocab);
-  double sum = 0;
-  for (int64_t i = 0; i < vocab; ++i) sum += std::exp(static_cast<double>(logits[i]) - top);
-  return logits[token] - top - std::log(sum);
-}
-
 class Examinee {
  public:
   explicit Examinee(const DecoderModel& model)
-      : model_(model), cache_(model.spec, KvType::f16, model.spec.max_positions), forward_(model, cache_) {}
+      : vocab_(model.spec.vocab), state_(model, model.spec.max_positions) {}
 
   // The likeliest choice; the first of equals.
-  int64_t answer(const TokenizedQuestion& question, size_t number) {
-    cache_.truncate(sequence_, 0);
-    run(std::span(question.texts[0]).first(question.shared), question.first);
+  int64_t answer(const TokenizedQuestion& question, size_t number, const std::function<bool()>& asked) {
+    for (const auto& text : question.texts) check_tokens(text, vocab_);
+    const auto first = static_cast<int64_t>(question.first);
+    state_.keep(0);
+    state_.run(std::span(question.texts[0]).first(question.shared), first, asked);  // scores nothing: shared < first
     int64_t best = 0;
     double best_score = 0;
     for (size_t c = 0; c < question.texts.size(); ++c) {
       const std::vector<int32_t>& text = question.texts[c];
-      cache_.truncate(sequence_, static_cast<int64_t>(question.shared));
+      state_.keep(static_cast<int64_t>(question.shared));
       // Row i predicts token i + 1, so the last token need not run.
-      const auto logits = run(std::span(text).first(text.size() - 1).subspan(question.shared), question.first);
+      const auto logits = state_.run(std::span(text).first(text.size() - 1).subspan(question.shared), first - 1, asked);
       double score = 0;
-      for (size_t i = question.first; i < text.size(); ++i)
-        score += log_probability(&logits[static_cast<int64_t>(i - question.first) * model_.spec.vocab], model_.spec.vocab, text[i]);
+      for (size_t i = question.first; i < text.size(); ++i) {
+        const float* row = &logits[(i - question.first) * static_cast<size_t>(vocab_)];
+        int64_t likeliest = 0;
+        score += row[text[i]] - log_sum_exp(row, vocab_, &likeliest);
+      }
       score /= question.bytes[c];
       if (!std::isfinite(score))
         throw Error(ErrorCode::bad_input, "evaluate",
@@ -97,24 +97,8 @@ class Examinee {
   }
 
  private:
-  // Logits of the rows that predict token `first` and later ones.
-  std::span<const float> run(std::span<const int32_t> tokens, size_t first) {
-    if (tokens.empty()) return {};
-    const int64_t slot = sequence_.length;
-    cache_.grow(sequence_, static_cast<int64_t>(tokens.size()));
-    rows_.clear();
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      const int64_t at = slot + static_cast<int64_t>(i);
-      rows_.push_back({tokens[i], &sequence_, at, at + 1 >= static_cast<int64_t>(first)});
-    }
-    return forward_.run(rows_);
-  }
-
-  const DecoderModel& model_;
-  KvCache cache_;
-  KvSequence sequence_;
-  Forward forward_;
-  std::vector<BatchRow> rows_;
+  const int64_t vocab_;
+  RollingModel state_;
 };
 
 }  // namespace
@@ -142,11 +126,12 @@ ChoiceResult multiple_choice(const DecoderModel& model, const Tokenizer& tokeniz
   ChoiceResult result;
   int64_t right = 0, reference_right = 0, alike = 0;
   for (size_t i = 0; i < questions.size(); ++i) {
+    const auto asked = [&] { return !progress || progress(static_cast<double>(i) / static_cast<double>(questions.size()), "answering"); };
     const TokenizedQuestion question = tokenize(tokenizer, questions[i], i + 1, limit);
-    result.answers.push_back(examinee.answer(question, i + 1));
+    result.answers.push_back(examinee.answer(question, i + 1, asked));
     right += result.answers.back() == questions[i].answer ? 1 : 0;
     if (other) {
-      const int64_t theirs = other->answer(question, i + 1);
+      const int64_t theirs = other->answer(question, i + 1, asked);
       reference_right += theirs == questions[i].answer ? 1 : 0;
       alike += theirs == result.answers.back() ? 1 : 0;
     }

@@ -3,49 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
+#include <optional>
+
+#include "eval/rolling.h"
+#include "model/model_tokenizer.h"
 
 namespace codecllm {
 
 namespace {
 
 constexpr int64_t kChunk = 128;  // rows at a time: bounds the logits to kChunk * vocab floats
-
-// One model's rolling state over a window.
-class Runner {
- public:
-  Runner(const DecoderModel& model, int64_t context)
-      : cache_(model.spec, KvType::f16, context), forward_(model, cache_) {}
-
-  void start_window() { cache_.truncate(sequence_, 0); }
-
-  // Logits for the rows from `score_from` on (slots within the window).
-  std::span<const float> run(std::span<const int32_t> tokens, int64_t score_from) {
-    const int64_t slot = sequence_.length;
-    cache_.grow(sequence_, static_cast<int64_t>(tokens.size()));
-    rows_.clear();
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      const int64_t at = slot + static_cast<int64_t>(i);
-      rows_.push_back({tokens[i], &sequence_, at, at >= score_from});
-    }
-    return forward_.run(rows_);
-  }
-
- private:
-  KvCache cache_;
-  KvSequence sequence_;
-  Forward forward_;
-  std::vector<BatchRow> rows_;
-};
-
-// log(sum(exp(logits))), and the largest logit's index; NaN when a logit is NaN or +Inf.
-double log_sum_exp(const float* logits, int64_t n, int64_t* best) {
-  *best = std::max_element(logits, logits + n) - logits;
-  const double top = logits[*best];
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(logits[i]) - top);
-  return top + std::log(sum);
-}
 
 struct RowScore {
   double nll, reference_nll, kl;
@@ -94,13 +61,6 @@ PerplexityResult summarize(Totals& totals, int64_t tokens, bool compared) {
   return result;
 }
 
-void check_vocabulary(std::span<const int32_t> tokens, int64_t vocab) {
-  for (int32_t token : tokens)
-    if (token < 0 || token >= vocab)
-      throw Error(ErrorCode::bad_call, "perplexity",
-                  "token " + std::to_string(token) + " is outside the model's vocabulary of " + std::to_string(vocab));
-}
-
 }  // namespace
 
 PerplexityResult perplexity(const DecoderModel& model, std::span<const int32_t> tokens,
@@ -114,24 +74,26 @@ PerplexityResult perplexity(const DecoderModel& model, std::span<const int32_t> 
   if (stride > window) throw Error(ErrorCode::bad_call, "perplexity", "the stride must not exceed the context");
   if (reference != nullptr && reference->spec.vocab != vocab)
     throw Error(ErrorCode::bad_call, "perplexity", "the two models have different vocabularies");
-  check_vocabulary(tokens, vocab);
+  check_tokens(tokens, vocab);
 
   const int64_t chunk = options.decode_loop ? 1 : kChunk;
-  Runner runner(model, context);
-  std::unique_ptr<Runner> other = reference != nullptr ? std::make_unique<Runner>(*reference, context) : nullptr;
+  RollingModel runner(model, context);
+  std::optional<RollingModel> other;
+  if (reference != nullptr) other.emplace(*reference, context);
   Totals totals;
   int64_t scored_to = 1, scored = 0;  // targets before index scored_to are done
+  const std::function<bool()> asked = [&] { return !progress || progress(static_cast<double>(scored_to) / static_cast<double>(count), "scoring"); };
   for (int64_t begin = 0; scored_to < count; begin += stride) {
     const int64_t end = std::min(count, begin + context);
     scored_to = std::max(scored_to, begin + 1);  // windows that do not overlap leave out their first token
-    runner.start_window();
-    if (other) other->start_window();
+    runner.keep(0);
+    if (other) other->keep(0);
     // Row i predicts token i + 1, so the last token of a window need not run.
     for (int64_t at = begin; at < end - 1; at += chunk) {
       const auto piece = tokens.subspan(at, std::min(chunk, end - 1 - at));
       const int64_t first_row = scored_to - 1 - begin;
-      const auto logits = runner.run(piece, first_row);
-      const float* reference_logits = other ? other->run(piece, first_row).data() : nullptr;
+      const auto logits = runner.run(piece, first_row, asked);
+      const float* reference_logits = other ? other->run(piece, first_row, asked).data() : nullptr;
       const int64_t rows = static_cast<int64_t>(logits.size()) / vocab;
       std::vector<RowScore> scores(static_cast<size_t>(rows));
       model.context->impl().pool.parallel_for(static_cast<size_t>(rows), 1, [&](size_t from, size_t to, int) {
@@ -148,8 +110,7 @@ PerplexityResult perplexity(const DecoderModel& model, std::span<const int32_t> 
       }
       scored_to += rows;
       scored += rows;
-      if (progress && !progress(static_cast<double>(scored_to) / static_cast<double>(count), "scoring"))
-        throw Error(ErrorCode::interrupted, "perplexity", "interrupted");
+      if (!asked()) throw Error(ErrorCode::interrupted, "perplexity", "interrupted");
     }
   }
   return summarize(totals, scored, reference != nullptr);

@@ -84,7 +84,14 @@ GenerateResult generate(TokenSession& session, const DecoderModel& model, const 
   Sampler sampler(options.sampler);
   Output output(tokenizer, options, sink, result.text);
   Stopwatch clock;
-  std::span<const float> logits = session.append(prompt);
+  std::span<const float> logits;
+  try {
+    logits = session.append(prompt, options.cancelled);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::interrupted) throw;
+    result.finish = "cancelled";
+    return result;
+  }
   result.prompt_s = clock.restart();
   if (!options.own_text) output.begin_after(session.tokens());
   bool stopped = false, wanted = true;

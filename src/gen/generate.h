@@ -17,6 +17,7 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;  // text at which to stop; not part of the result
   bool ignore_eos = false;
+  TokenSession::Cancelled cancelled = {};  // asked while the prompt runs; true ends it
   bool own_text = false;  // the result is a text by itself, as a chat's answer, not the continuation of the prompt
 };
 
@@ -24,7 +25,7 @@ struct GenerateResult {
   std::string text;             // without the prompt
   std::vector<int32_t> tokens;  // generated
   int64_t prompt_tokens = 0;
-  std::string finish;           // "eos", "stop", "length" (max_tokens), "context" (the session is full) or "cancelled" (by the sink)
+  std::string finish;           // "eos", "stop", "length" (max_tokens), "context" (the session is full) or "cancelled" (by the sink or `cancelled`)
   double ttft_s = 0;            // from the call to the first token
   double prompt_s = 0, decode_s = 0;
   std::vector<double> token_s;  // of every token after the first

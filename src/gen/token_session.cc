@@ -3,20 +3,14 @@
 
 #include <algorithm>
 
-namespace codecllm {
+#include "model/model_tokenizer.h"
 
-void check_tokens(std::span<const int32_t> tokens, int64_t vocab) {
-  for (int32_t token : tokens)
-    if (token < 0 || token >= vocab)
-      throw Error(ErrorCode::bad_call, "session",
-                  "token " + std::to_string(token) + ", expected 0 to " + std::to_string(vocab - 1) +
-                      "; do tokenizer and model belong together?");
-}
+namespace codecllm {
 
 TokenSession::TokenSession(const DecoderModel& model, int64_t capacity, KvType kv)
     : capacity_(capacity), cache_(model.spec, kv, capacity), forward_(model, cache_) {}
 
-std::span<const float> TokenSession::append(std::span<const int32_t> tokens) {
+std::span<const float> TokenSession::append(std::span<const int32_t> tokens, const Cancelled& cancelled) {
   const auto count = static_cast<int64_t>(tokens.size());
   if (length() + count > capacity_)
     throw Error(ErrorCode::bad_call, "session",
@@ -25,7 +19,11 @@ std::span<const float> TokenSession::append(std::span<const int32_t> tokens) {
   check_tokens(tokens, forward_.model().spec.vocab);
   if (length() + count == 0) throw Error(ErrorCode::bad_call, "session", "no tokens to append");
   if (length() + count == sequence_.length) cache_.truncate(sequence_, length() - 1);  // its logits are wanted again
+  const int64_t before = length();
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  const Tap ask = [&](const TapPoint&) {
+    if (cancelled()) throw Error(ErrorCode::interrupted, "session", "interrupted");
+  };
   std::span<const float> logits;
   while (sequence_.length < length()) {
     const int64_t first = sequence_.length, end = std::min(length(), first + kChunk);
@@ -33,7 +31,13 @@ std::span<const float> TokenSession::append(std::span<const int32_t> tokens) {
     rows_.clear();
     for (int64_t slot = first; slot < end; ++slot)
       rows_.push_back({tokens_[static_cast<size_t>(slot)], &sequence_, slot, slot + 1 == length()});
-    logits = forward_.run(rows_);
+    try {
+      logits = forward_.run(rows_, cancelled && rows_.size() > 1 ? ask : Tap());
+    } catch (...) {
+      truncate(before);
+      cache_.truncate(sequence_, std::min(before, first));  // what was begun is run again
+      throw;
+    }
   }
   return logits;
 }

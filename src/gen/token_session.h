@@ -2,6 +2,7 @@
 // One sequence of tokens on a loaded model.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -20,8 +21,10 @@ class TokenSession {
 
   // Appends tokens, runs all that have not run yet, and returns the logits [vocab] after the last of them, valid until
   // the next call. With no tokens: the logits after what is held. Throws Error(bad_call) for ids outside the vocabulary,
-  // beyond the capacity, or when nothing is held; the session is then unchanged.
-  std::span<const float> append(std::span<const int32_t> tokens);
+  // beyond the capacity, or when nothing is held, and Error(interrupted) when `cancelled`, which is asked between the
+  // steps of a prompt's layers (not of a single token's), answers true; the session then holds the tokens it held before.
+  using Cancelled = std::function<bool()>;
+  std::span<const float> append(std::span<const int32_t> tokens, const Cancelled& cancelled = {});
 
   // Takes a token that need not run before the next append. False when the session is full.
   bool hold(int32_t token);
@@ -42,8 +45,5 @@ class TokenSession {
   Forward forward_;
   std::vector<BatchRow> rows_;
 };
-
-// Throws Error(bad_call) unless every id is in [0, vocab).
-void check_tokens(std::span<const int32_t> tokens, int64_t vocab);
 
 }  // namespace codecllm

@@ -48,6 +48,21 @@ TEST_F(Interrupt, CtrlCEndsAText) {
   EXPECT_EQ(silent.wait().code, 130);
 }
 
+// A prompt whose attention alone takes minutes.
+TEST_F(Interrupt, CtrlCEndsALongPrompt) {
+  const std::string model = test::tiny_model("llama", temp_ / "m", {{"max_position_embeddings", 10000000}});
+  std::string prompt;
+  while (prompt.size() < 120000) prompt += "w ";
+  for (const char* extra : {"-q", "--json"}) {
+    Child child({"generate", model, "-p", prompt, "-n", "1", extra});
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    child.send(SIGINT);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(child.wait().code, 130);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  }
+}
+
 TEST_F(Interrupt, CtrlCEndsALongRoundOfBench) {
   const std::string model = test::tiny_model("llama", temp_ / "m", {{"max_position_embeddings", 10000000}});
   Child child({"bench", model, "--decode-tokens", "500000"});
@@ -141,6 +156,19 @@ TEST_F(Interrupt, AFullDiskLeavesNothing) {
     EXPECT_TRUE(std::filesystem::is_empty(temp_ / "disk")) << bytes;
   }
   std::filesystem::remove(made_up_ + "/large.txt");
+}
+
+TEST_F(Interrupt, AFullDiskLeavesNothingOfFilesThatGrow) {
+  const std::string disk = temp_ / "disk";
+  const std::vector<std::vector<std::string>> calls = {{"quantize", made_up_, "-o", disk + "/out", "--scheme", "lossless", "-q"},
+                                                       {"convert", made_up_, "-o", disk + "/out", "--to", "bf16", "-q"},
+                                                       {"compress", made_up_ + "/model.safetensors", "-o", disk + "/out", "-q"}};
+  for (const auto& call : calls) {
+    const SmallDisk small(disk, size_t{4} << 20);
+    if (!small.mounted()) GTEST_SKIP() << "no file system can be mounted here";
+    test::expect_refusal(run(call), 1, {"No space left"});
+    EXPECT_TRUE(std::filesystem::is_empty(disk)) << call[0];
+  }
 }
 
 }  // namespace

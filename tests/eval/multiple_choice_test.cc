@@ -112,5 +112,22 @@ TEST(MultipleChoice, RefusesQuestionsThatAreTooLong) {
            ErrorCode::interrupted);
 }
 
+TEST(MultipleChoice, TokensThatAModelLacksAreRefused) {
+  DecoderModel model = tiny_model();
+  model.spec.vocab = 40;  // as where tokenizer and model are of different models
+  const std::vector<Question> capital = {{"a hen and", {" the sun", " I"}, 0}};
+  error_of([&] { multiple_choice(model, test::tiny_tokenizer(), capital); }, ErrorCode::bad_call);
+  const DecoderModel whole = tiny_model();
+  error_of([&] { multiple_choice(whole, test::tiny_tokenizer(), capital, &model); }, ErrorCode::bad_call);
+}
+
+TEST(MultipleChoice, IsCancelledWithinAQuestion) {
+  const DecoderModel model = tiny_model();
+  int calls = 0;
+  error_of([&] { multiple_choice(model, test::tiny_tokenizer(), kQuestions, nullptr, [&](double, std::string_view) { return ++calls < 9; }); },
+           ErrorCode::interrupted);
+  EXPECT_EQ(calls, 9);  // of the first question: a choice has more steps than that
+}
+
 }  // namespace
 }  // namespace codecllm

@@ -201,5 +201,18 @@ TEST(Perplexity, RefusesWhatMakesNoSense) {
       ErrorCode::interrupted);
 }
 
+TEST(Perplexity, IsCancelledWithinAPiece) {
+  const DecoderModel model = load("llama");
+  int calls = 0;
+  error_of([&] { perplexity(model, random_tokens(64, 9), {}, nullptr, [&](double, std::string_view) { return ++calls < 5; }); }, ErrorCode::interrupted);
+  EXPECT_EQ(calls, 5);
+  calls = 0;
+  perplexity(model, random_tokens(64, 9), {}, nullptr, [&](double share, std::string_view) {
+    ++calls;
+    return share >= 0 && share <= 1;
+  });
+  EXPECT_GT(calls, 20);
+}
+
 }  // namespace
 }  // namespace codecllm

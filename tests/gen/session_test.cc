@@ -149,5 +149,33 @@ TEST(TokenSession, GreedyContinuationsAreThoseOfTransformersOnEveryTier) {
   }
 }
 
+// Ctrl-C is noticed between the steps of a layer, not only between pieces of the prompt; what was held stays.
+TEST(TokenSession, APromptCanBeCancelledWithinALayer) {
+  const std::vector<int32_t> tokens = random_tokens(600, 3);
+  const auto begin = std::span(tokens).first(10), rest = std::span(tokens).subspan(10);
+  int calls = 0;
+  {
+    TokenSession session(llama(), 600);
+    session.append(tokens, [&] { return ++calls < 0; });
+  }
+  const int pieces = 3;
+  EXPECT_GT(calls, pieces * 10 * llama().spec.layers);
+  const std::vector<float> expected = logits_after(llama(), tokens);
+  for (int stop : {1, 5, calls / 2, calls - 30}) {
+    TokenSession session(llama(), 600);
+    const std::vector<float> before = append(session, begin);
+    int asked = 0;
+    error_of([&] { session.append(rest, [&] { return ++asked == stop; }); }, ErrorCode::interrupted);
+    EXPECT_EQ(asked, stop);
+    EXPECT_EQ(session.length(), 10);
+    EXPECT_EQ(append(session, {}), before);
+    EXPECT_EQ(append(session, rest), expected);
+  }
+  // The token loop is never asked.
+  TokenSession session(llama(), 600);
+  session.append(begin);
+  for (int i = 0; i < 5; ++i) session.append(rest.subspan(static_cast<size_t>(i), 1), []() -> bool { throw std::logic_error("asked"); });
+}
+
 }  // namespace
 }  // namespace codecllm
