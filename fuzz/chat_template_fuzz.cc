@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/utf8.h"
 #include "text/chat_template.h"
-#include "text/utf8.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const codecllm::Json variables = codecllm::Json::parse(
@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   limits.now = 0;
   try {
     const std::string_view source(reinterpret_cast<const char*>(data), size);
-    if (!codecllm::text::is_utf8(codecllm::apply_chat_template(source, variables, limits))) __builtin_trap();
+    if (!codecllm::is_utf8(codecllm::apply_chat_template(source, variables, limits))) __builtin_trap();
   } catch (const codecllm::Error&) {
   }
   return 0;

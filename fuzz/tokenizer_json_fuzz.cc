@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/utf8.h"
 #include "codecllm/error.h"
 #include "text/tokenizer.h"
-#include "text/utf8.h"
 
 using codecllm::Error;
 using codecllm::StreamDecoder;
@@ -28,7 +28,7 @@ static void use(const Tokenizer& tokenizer, std::string_view text) {
     std::string joined;
     for (const auto id : ids) joined += stream.push(id);
     joined += stream.finish();
-    if (joined != decoded || !codecllm::text::is_utf8(decoded)) __builtin_trap();
+    if (joined != decoded || !codecllm::is_utf8(decoded)) __builtin_trap();
   } catch (const Error&) {
   }
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/utf8.h"
 
 namespace codecllm {
 
@@ -41,7 +42,7 @@ class StrictBuilder : public nlohmann::detail::json_sax_dom_parser<Json> {
     return Base::end_array();
   }
   bool key(std::string& name) {
-    if (!keys_.back().insert(name).second) fail("key '" + name + "' stands twice in one object", file_);
+    if (!keys_.back().insert(name).second) fail("key '" + shown(name) + "' stands twice in one object", file_);
     return Base::key(name);
   }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) {
@@ -76,9 +77,12 @@ std::string dump_json(const OrderedJson& json, int indent) {
 }
 
 void throw_json_type(const char* key, const char* expected, const Json& got, const std::string& file) {
-  std::string shown = got.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (shown.size() > 40) shown = shown.substr(0, 40) + "...";
-  fail(std::string("key '") + key + "' is " + shown + ", expected " + expected, file);
+  std::string value = got.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (value.size() > 40) {
+    value.resize(40 - incomplete_utf8_tail(std::string_view(value).substr(0, 40)));
+    value += "...";
+  }
+  fail(std::string("key '") + key + "' is " + value + ", expected " + expected, file);
 }
 
 }  // namespace codecllm

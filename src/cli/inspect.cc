@@ -25,12 +25,6 @@ OrderedJson to_json(const InspectResult& r) {
   return out;
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string text;
-  for (int64_t n : shape) text += (text.empty() ? "" : " x ") + std::to_string(n);
-  return text.empty() ? "scalar" : text;
-}
-
 void print(const InspectResult& r, bool verbose) {
   fmt::print("{}: {:.1f} M parameters in {} ({:.3f} bits per weight of the {} linear layers)\n", r.family, r.parameters / 1e6,
              bytes_text(static_cast<double>(r.weight_bytes)), r.bits_per_weight, r.linear_layers);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/core.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <new>
 
 #include "cli/command.h"
@@ -16,11 +19,17 @@ int main(int argc, char** argv) {
 #define COMMAND(name) cli::add_##name(app, globals);
 #include "cli/commands.def"
 #undef COMMAND
+  // What was printed may still be waiting: a full disk behind a pipe must not look like success.
+  const auto flushed = [](int code) {
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+    fmt::print(stderr, "codecllm: standard output cannot be written: {}\n", std::strerror(errno));
+    return code == 0 ? 1 : code;
+  };
   try {
     app.parse(argc, argv);
-    return 0;
+    return flushed(0);
   } catch (const CLI::RuntimeError& done) {
-    return done.get_exit_code();
+    return flushed(done.get_exit_code());
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // help and version
     const bool unknown = argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty();

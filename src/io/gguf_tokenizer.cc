@@ -4,6 +4,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/utf8.h"
 #include "io/gguf_model.h"
 #include "io/header_scanner.h"
 

@@ -1,79 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/header_scanner.h"
 
+#include "base/utf8.h"
 #include "codecllm/error.h"
 
 namespace codecllm {
-
-namespace {
-
-// Bytes of the UTF-8 sequence at the start of `text`; 0 where it is none (also overlong forms and
-// surrogates).
-size_t utf8_length(std::string_view text) {
-  const auto byte = [&](size_t i) -> uint32_t {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
-  };
-  const auto tail = [&](size_t i) { return (byte(i) & 0xC0u) == 0x80u; };
-  const uint32_t first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return tail(1) ? 2 : 0;
-  if ((first & 0xF0u) == 0xE0u) {
-    const uint32_t low = first == 0xE0 ? 0xA0 : 0x80, high = first == 0xED ? 0x9F : 0xBF;
-    return byte(1) >= low && byte(1) <= high && tail(2) ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const uint32_t low = first == 0xF0 ? 0x90 : 0x80, high = first == 0xF4 ? 0x8F : 0xBF;
-    return byte(1) >= low && byte(1) <= high && tail(2) && tail(3) ? 4 : 0;
-  }
-  return 0;
-}
-
-void append_utf8(std::string& out, uint32_t code) {
-  const auto put = [&](uint32_t byte) { out += static_cast<char>(byte); };
-  if (code < 0x80) return put(code);
-  if (code < 0x800) {
-    put(0xC0 | (code >> 6));
-  } else {
-    if (code < 0x10000) {
-      put(0xE0 | (code >> 12));
-    } else {
-      put(0xF0 | (code >> 18));
-      put(0x80 | ((code >> 12) & 63));
-    }
-    put(0x80 | ((code >> 6) & 63));
-  }
-  put(0x80 | (code & 63));
-}
-
-}  // namespace
-
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const size_t length = utf8_length(text);
-    if (length == 0) return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
-
-std::string shown(std::string_view text) {
-  constexpr size_t limit = 120;
-  constexpr char hex[] = "0123456789abcdef";
-  std::string out;
-  while (!text.empty() && out.size() < limit) {
-    const size_t length = utf8_length(text);
-    const unsigned char first = static_cast<unsigned char>(text[0]);
-    if (length == 0 || first < 0x20 || first == 0x7F) {
-      out += "\\x";
-      out += hex[first >> 4];
-      out += hex[first & 15];
-    } else {
-      out += text.substr(0, length);
-    }
-    text.remove_prefix(length == 0 ? 1 : length);
-  }
-  return text.empty() ? out : out + "...";
-}
 
 void HeaderScanner::fail(std::string_view what) const {
   throw Error(ErrorCode::bad_input, "safetensors",
@@ -151,10 +82,10 @@ std::string HeaderScanner::string(size_t limit) {
       continue;
     }
     if (c < 0x20) fail("a control character in a string");
-    const size_t length = utf8_length(text_.substr(at_ - 1));
-    if (length == 0) fail("not valid UTF-8");
-    out += text_.substr(at_ - 1, length);
-    at_ += length - 1;
+    const Utf8Step step = decode_utf8(text_, at_ - 1);
+    if (!step.valid) fail("not valid UTF-8");
+    out += text_.substr(at_ - 1, step.size);
+    at_ += step.size - 1;
   }
 }
 

@@ -8,12 +8,9 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
+
 namespace codecllm {
-
-// Text from a file, made fit for an error message: control characters escaped, long text cut.
-std::string shown(std::string_view text);
-
-bool is_utf8(std::string_view text);
 
 // A subset of JSON: objects, arrays, strings and whole numbers. Every method throws Error(bad_input) that
 // tells the byte and the file.

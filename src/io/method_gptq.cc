@@ -64,9 +64,7 @@ class GroupedTranslator {
     const TensorInfo& tensor = checkpoint_.need(name);
     const bool type_fits = dtype == DType::f16 ? is_plain_float(tensor.dtype) : tensor.dtype == dtype;
     if (!type_fits || tensor.shape != shape) {
-      std::string text;
-      for (const int64_t n : shape) text += (text.empty() ? "" : ", ") + std::to_string(n);
-      fail(tensor, "its type or shape does not fit qweight and the config, expected [" + text + "]; is bits or group_size wrong?");
+      fail(tensor, "its type or shape does not fit qweight and the config, expected " + shape_text(shape) + "; is bits or group_size wrong?");
     }
     return tensor;
   }

@@ -11,12 +11,6 @@ namespace codecllm {
 
 namespace {
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (const int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + "]";
-}
-
 class Finder {
  public:
   Finder(const Checkpoint& checkpoint, const std::string& module)

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "codecllm/error.h"
 #include "io/header_scanner.h"
 #include "io/safetensors.h"

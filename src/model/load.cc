@@ -12,12 +12,6 @@ namespace codecllm {
 
 namespace {
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string text = "[";
-  for (int64_t n : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
-  return text + "]";
-}
-
 class Loader {
  public:
   Loader(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const Progress& progress)
@@ -149,7 +143,7 @@ class Loader {
     const ErrorPlace place = {.file = checkpoint_.file_of(*packed.codes), .tensor = packed.codes->name};
     if (packed.rows != rows || packed.columns != columns)
       throw Error(ErrorCode::bad_input, "load",
-                  "shape " + shape_text({packed.rows, packed.columns}) + ", expected " + shape_text({rows, columns}) +
+                  "shape " + shape_text(std::vector{packed.rows, packed.columns}) + ", expected " + shape_text(std::vector{rows, columns}) +
                       " by config.json", place);
     const PackedReader reader(packed, args);
     Matrix matrix(element_of(args), rows, columns, reader.group(), scale_type_of(reader.scale_type()));

@@ -5,7 +5,7 @@
 
 #include <queue>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace codecllm::text {
 

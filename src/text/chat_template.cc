@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/chat_template.h"
 
+#include "base/utf8.h"
 #include "text/jinja/evaluator.h"
 #include "text/jinja/parser.h"
-#include "text/utf8.h"
 
 namespace codecllm {
 
@@ -11,7 +11,7 @@ std::string apply_chat_template(std::string_view source, const OrderedJson& vari
                                 const ChatTemplateLimits& limits) {
   if (!variables.is_object())
     throw Error(ErrorCode::bad_call, "chat_template", "the variables are not an object");
-  const jinja::NodePtr root = jinja::parse(text::to_valid_utf8(source));
+  const jinja::NodePtr root = jinja::parse(to_valid_utf8(source));
   const jinja::Value values = jinja::Value::from_json(variables);
   jinja::Limits own;
   own.steps = limits.steps;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/tokenizer.h"
 
+#include "base/utf8.h"
 #include "text/tokenizer_data.h"
-#include "text/utf8.h"
 
 namespace codecllm {
 
@@ -40,7 +40,7 @@ class PieceEncoder {
 std::vector<int32_t> Tokenizer::encode(std::string_view input, bool add_special, bool parse_special) const {
   const Data& data = *data_;
   std::string repaired;
-  if (!text::is_utf8(input)) input = repaired = text::to_valid_utf8(input);
+  if (!is_utf8(input)) input = repaired = to_valid_utf8(input);
   const size_t limit = text::size_limit(input.size());
 
   std::vector<int32_t> ids;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/file.h"
+#include "base/utf8.h"
 #include "text/decoder/decoder.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_data.h"
-#include "text/utf8.h"
 
 namespace codecllm {
 
@@ -127,11 +127,14 @@ Tokenizer Tokenizer::load(const std::string& model_directory) {
   const auto json_if_there = [&](const char* file) {
     return file_exists(path(file)) ? read_json_file(path(file)) : Json::object();
   };
+  if (!file_exists(path("tokenizer.json")))
+    throw Error(ErrorCode::io, "tokenizer", "no such file; transformers makes one of other tokenizers with AutoTokenizer and save_pretrained",
+                {.file = path("tokenizer.json")});
   auto data = load_data(read_file(path("tokenizer.json")), path("tokenizer.json"));
   load_config(*data, json_if_there("tokenizer_config.json"), json_if_there("special_tokens_map.json"),
               path("tokenizer_config.json"));
   if (file_exists(path("chat_template.jinja"))) {
-    data->chat_template = text::to_valid_utf8(read_file(path("chat_template.jinja"), 1 << 24));
+    data->chat_template = to_valid_utf8(read_file(path("chat_template.jinja"), 1 << 24));
   }
   return Tokenizer(std::move(data));
 }

@@ -9,8 +9,8 @@
 
 #include <limits>
 
+#include "base/utf8.h"
 #include "codecllm/error.h"
-#include "text/utf8.h"
 
 namespace codecllm::text {
 

@@ -5,6 +5,8 @@
 
 #include <limits>
 
+#include "base/utf8.h"
+
 namespace codecllm {
 namespace {
 
@@ -129,6 +131,24 @@ TEST(Json, WritesKeysInOrderAndNeverThrowsOverText) {
   EXPECT_EQ(dump_json(json),
             "{\"z\":1,\"a\":\"\xEF\xBF\xBD"
             "b\"}");
+}
+
+TEST(Json, MessagesAreOneLineOfText) {
+  const auto message_of = [](const auto& body) -> std::string {
+    try {
+      body();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string twice = message_of([] { parse_json("{\"a\\nb\":1,\"a\\nb\":2}", "f"); });
+  EXPECT_EQ(twice.find('\n'), std::string::npos);
+  EXPECT_NE(twice.find("a\\x0ab"), std::string::npos) << twice;
+  std::string accents;
+  for (int i = 0; i < 30; ++i) accents += "é";  // the cut falls into one of them
+  for (const std::string& text : {accents, "x" + accents})
+    EXPECT_TRUE(is_utf8(message_of([&] { json_need<int>(Json{{"k", text}}, "k", "f"); })));
 }
 
 }  // namespace

@@ -178,5 +178,15 @@ TEST(CliErrors, RecipesAndSchemesThatDoNotFit) {
   EXPECT_FALSE(test::exists(out) || test::exists(temp / "out.partial"));
 }
 
+// Output that cannot be written is no success.
+TEST(CliErrors, AFullStandardOutputIsTold) {
+  const TempDirectory temp;
+  for (const char* extra : {"", " --json"}) {
+    const std::string call = test::binary_path("codecllm") + " inspect " + test::model_data("llama") + " -q" + extra + " >/dev/full 2>" + (temp / "err");
+    EXPECT_EQ(WEXITSTATUS(std::system(call.c_str())), 1);
+    EXPECT_NE(read_file(temp / "err").find("No space left"), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace codecllm

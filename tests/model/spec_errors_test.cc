@@ -26,6 +26,7 @@ struct Bad {
 constexpr auto kBad = ErrorCode::bad_input, kUnsupported = ErrorCode::unsupported;
 const Bad kBadConfigs[] = {
     {kBad, R"({"architectures": null})", "architectures"},
+    {kUnsupported, R"({"architectures": ["Qwen2ForCausalLM"], "layer_types": ["full_attention", "sliding_attention"]})", "layer_types"},
     {kBad, R"({"architectures": []})", "architectures"},
     {kBad, R"({"architectures": "LlamaForCausalLM"})", "architectures"},
     {kBad, R"({"architectures": [1]})", "architectures"},

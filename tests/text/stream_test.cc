@@ -3,8 +3,8 @@
 #include <random>
 #include <thread>
 
+#include "base/utf8.h"
 #include "text/support.h"
-#include "text/utf8.h"
 
 namespace codecllm {
 
@@ -19,7 +19,7 @@ static std::string random_text(std::mt19937& random, size_t length) {
     static constexpr char32_t limits[] = {0x80, 0x80, 0x80, 0x800, 0x3000, 0x10000, 0x110000};
     char32_t code = random() % limits[random() % 7];
     if (code >= 0xD800 && code < 0xE000) code = ' ';
-    text::append_utf8(out, code);
+    append_utf8(out, code);
   }
   return out;
 }
@@ -38,11 +38,11 @@ TEST(Stream, pieces_are_whole_and_join_to_decode) {
       std::string joined;
       for (const int32_t id : ids) {
         const std::string piece = stream.push(id);
-        EXPECT_TRUE(text::is_utf8(piece));
+        EXPECT_TRUE(is_utf8(piece));
         joined += piece;
       }
       joined += stream.finish();
-      EXPECT_TRUE(text::is_utf8(joined));
+      EXPECT_TRUE(is_utf8(joined));
       EXPECT_EQ(joined, tokenizer.decode(ids, skip)) << name;
     }
   }
@@ -88,7 +88,7 @@ TEST(RoundTrip, invalid_bytes_count_as_replacement_characters) {
   for (int round = 0; round < 500; round++) {
     std::string bytes(random() % 50, '\0');
     for (char& byte : bytes) byte = static_cast<char>(random());
-    EXPECT_EQ(decoded(bytes), text::to_valid_utf8(bytes));
+    EXPECT_EQ(decoded(bytes), to_valid_utf8(bytes));
   }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/byte_level.h"
 
+#include "base/utf8.h"
 #include "text/decoder/decoder.h"
-#include "text/utf8.h"
 
 namespace codecllm::text {
 

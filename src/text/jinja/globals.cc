@@ -2,8 +2,8 @@
 // Functions that every template can call. (namespace is the evaluator's own.)
 #include <ctime>
 
+#include "base/utf8.h"
 #include "text/jinja/runtime.h"
-#include "text/utf8.h"
 
 namespace codecllm::jinja {
 
@@ -22,7 +22,7 @@ Value strftime_now(Runtime& r, const Value&, const Arguments& arguments) {
   std::string out(wanted.size() * 16 + 64, '\0');
   r.charge(out.size());
   out.resize(std::strftime(out.data(), out.size(), wanted.c_str(), &local));
-  return text::to_valid_utf8(out);
+  return to_valid_utf8(out);
 }
 
 Value range(Runtime& r, const Value&, const Arguments& arguments) {

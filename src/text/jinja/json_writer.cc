@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/utf8.h"
 #include "text/jinja/runtime.h"
-#include "text/utf8.h"
 
 namespace codecllm::jinja {
 
@@ -93,7 +93,7 @@ class JsonWriter {
 
   void write_string(const std::string& text) {
     out += '"';
-    text::for_each_character(text, [&](char32_t code, size_t begin, size_t end) {
+    for_each_character(text, [&](char32_t code, size_t begin, size_t end) {
       static constexpr std::string_view plain = "\"\\\n\r\t\b\f", escaped = "\"\\nrtbf";
       const size_t at = code < 0x80 ? plain.find(static_cast<char>(code)) : std::string_view::npos;
       if (at != std::string_view::npos) {

@@ -3,7 +3,7 @@
 
 #include <charconv>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace codecllm::jinja {
 
@@ -20,8 +20,8 @@ int64_t digits(std::string_view text, size_t at, size_t count, int base) {
 
 void append_code(std::string& out, int64_t code) {
   const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
-  text::append_utf8(out,
-                    surrogate || code > 0x10FFFF ? text::replacement_character : static_cast<char32_t>(code));
+  append_utf8(out,
+                    surrogate || code > 0x10FFFF ? replacement_character : static_cast<char32_t>(code));
 }
 
 }  // namespace

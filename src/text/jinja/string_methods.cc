@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "text/jinja/filters.h"
 #include "text/jinja/methods.h"
 #include "text/jinja/text_tools.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace codecllm::jinja {
 
@@ -36,7 +36,7 @@ bool any_affix(Runtime& r, const Value& affixes, const char* who,
 
 Value all_characters(const Value& object, bool (*in_class)(char32_t)) {
   bool all = !object.string().empty();
-  text::for_each_character(object.string(),
+  for_each_character(object.string(),
                            [&](char32_t code, size_t, size_t) { all = all && in_class(code); });
   return all;
 }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/jinja/text_tools.h"
 
+#include "base/utf8.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace codecllm::jinja {
 
 std::string_view strip(std::string_view text, const std::optional<std::string>& what, bool left, bool right) {
   const auto goes = [&](std::string_view character) {
     if (what) return what->find(character) != std::string::npos;
-    return text::is_whitespace(text::decode_utf8(character, 0).code);
+    return text::is_whitespace(decode_utf8(character, 0).code);
   };
   while (left && !text.empty()) {
-    const size_t size = text::decode_utf8(text, 0).size;
+    const size_t size = decode_utf8(text, 0).size;
     if (!goes(text.substr(0, size))) break;
     text.remove_prefix(size);
   }
@@ -38,7 +38,7 @@ std::string replace(Runtime& r, const std::string& text, const std::string& from
     at = found + from.size();
     if (!from.empty()) continue;
     if (at == text.size()) return out;
-    const size_t size = text::decode_utf8(text, at).size;
+    const size_t size = decode_utf8(text, at).size;
     out.append(text, at, size);
     at += size;
   }
@@ -51,7 +51,7 @@ static std::vector<Value> split_at_whitespace(Runtime& r, std::string_view text,
   while (!text.empty()) {
     size_t end = 0;
     while (end < text.size()) {
-      const auto step = text::decode_utf8(text, end);
+      const auto step = decode_utf8(text, end);
       if (text::is_whitespace(step.code)) break;
       end += step.size;
     }
@@ -80,14 +80,14 @@ std::vector<Value> split(Runtime& r, std::string_view text, const std::optional<
 
 std::string capitalize(const std::string& text) {
   if (text.empty()) return text;
-  const size_t size = text::decode_utf8(text, 0).size;
+  const size_t size = decode_utf8(text, 0).size;
   return text::to_upper(text.substr(0, size)) + text::to_lower(std::string_view(text).substr(size));
 }
 
 std::string title(const std::string& text, std::string_view borders) {
   std::string out;
   bool at_border = true;
-  text::for_each_character(text, [&](char32_t code, size_t begin, size_t end) {
+  for_each_character(text, [&](char32_t code, size_t begin, size_t end) {
     const std::string character = text.substr(begin, end - begin);
     out += at_border ? text::to_upper(character) : text::to_lower(character);
     at_border = borders.empty() ? !text::is_letter(code) : borders.find(character) != std::string_view::npos;

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace codecllm::jinja {
 
@@ -76,7 +76,7 @@ Value Value::from_json(const OrderedJson& json) {
   if (json.is_number_float()) return json.get<double>();
   if (json.is_number_unsigned() && json.get<uint64_t>() > INT64_MAX) return json.get<double>();
   if (json.is_number_integer()) return json.get<int64_t>();
-  if (json.is_string()) return text::to_valid_utf8(json.get_ref<const std::string&>());
+  if (json.is_string()) return to_valid_utf8(json.get_ref<const std::string&>());
   if (json.is_array()) {
     List list;
     for (const auto& item : json) list.items.push_back(from_json(item));
@@ -84,7 +84,7 @@ Value Value::from_json(const OrderedJson& json) {
   }
   Dict dict;
   for (const auto& [key, value] : json.items())
-    dict.items.emplace_back(text::to_valid_utf8(key), from_json(value));
+    dict.items.emplace_back(to_valid_utf8(key), from_json(value));
   return dict;
 }
 
@@ -203,7 +203,7 @@ bool equal(const Value& a, const Value& b) {
 
 std::vector<std::string> characters(std::string_view text) {
   std::vector<std::string> out;
-  text::for_each_character(
+  for_each_character(
       text, [&](char32_t, size_t begin, size_t end) { out.emplace_back(text.substr(begin, end - begin)); });
   return out;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "base/utf8.h"
 #include "text/normalizer/normalizer.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace codecllm::text {
 

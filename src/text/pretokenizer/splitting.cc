@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "base/utf8.h"
 #include "text/pretokenizer/pretokenizer.h"
-#include "text/utf8.h"
 
 namespace codecllm::text {
 

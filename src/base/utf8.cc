@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "text/utf8.h"
+#include "base/utf8.h"
 
-namespace codecllm::text {
+namespace codecllm {
 
 namespace {
 
@@ -75,6 +75,25 @@ std::string to_valid_utf8(std::string_view bytes) {
   return out;
 }
 
+std::string shown(std::string_view text) {
+  constexpr size_t limit = 120;
+  constexpr char hex[] = "0123456789abcdef";
+  std::string out;
+  while (!text.empty() && out.size() < limit) {
+    const Utf8Step step = decode_utf8(text, 0);
+    const unsigned char first = static_cast<unsigned char>(text[0]);
+    if (!step.valid || first < 0x20 || first == 0x7F) {
+      out += "\\x";
+      out += hex[first >> 4];
+      out += hex[first & 15];
+    } else {
+      out += text.substr(0, step.size);
+    }
+    text.remove_prefix(step.valid ? step.size : 1);
+  }
+  return text.empty() ? out : out + "...";
+}
+
 size_t incomplete_utf8_tail(std::string_view bytes) {
   for (size_t back = 1; back <= 3 && back <= bytes.size(); back++) {
     const auto byte = static_cast<uint8_t>(bytes[bytes.size() - back]);
@@ -85,4 +104,4 @@ size_t incomplete_utf8_tail(std::string_view bytes) {
   return 0;
 }
 
-}  // namespace codecllm::text
+}  // namespace codecllm

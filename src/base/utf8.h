@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace codecllm::text {
+namespace codecllm {
 
 inline constexpr char32_t replacement_character = 0xFFFD;
 
@@ -30,6 +30,9 @@ bool is_utf8(std::string_view text);
 // subpart" rule (what Rust's from_utf8_lossy and web browsers do).
 std::string to_valid_utf8(std::string_view bytes);
 
+// Text from a file, made fit for an error message: one line, control characters escaped, long text cut.
+std::string shown(std::string_view text);
+
 // How many bytes at the end are the beginning of a character that more bytes could complete: 0 to 3.
 size_t incomplete_utf8_tail(std::string_view bytes);
 
@@ -43,4 +46,4 @@ void for_each_character(std::string_view text, Visit visit) {
   }
 }
 
-}  // namespace codecllm::text
+}  // namespace codecllm
