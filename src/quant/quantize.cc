@@ -241,10 +241,9 @@ class Worker : BlockSink {
                        advance(*tensor.source, rows.source);
                      });
     if (!tensor.outliers.empty()) write_outliers(tensor);
-    for (const TensorDecl& decl : tensor.decls) output_.added(decl);
-    if (tensor.bytes) return;
     const int64_t shape[2] = {tensor.source->shape[0], tensor.source->shape[1]};
-    output_.write(tensor.module + ".weight_shape", 0, std::as_bytes(std::span(shape)));
+    if (!tensor.bytes) output_.write(tensor.module + ".weight_shape", 0, std::as_bytes(std::span(shape)));
+    for (const TensorDecl& decl : tensor.decls) output_.added(decl);
   }
 
   void write_outliers(const TensorJob& tensor) {
