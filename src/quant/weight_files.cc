@@ -134,7 +134,7 @@ class GrowingFiles : public WeightFiles {
     OrderedJson index = {{"metadata", OrderedJson::object()}, {"weight_map", OrderedJson::object()}};
     for (size_t i = 0; i < files_.size(); ++i) {
       files_[i].growing.finish();
-      for (const PlacedTensor& tensor : files_[i].growing.tensors()) index["weight_map"][tensor.decl.name] = growing_name(i);
+      for (const PlacedTensor& tensor : files_[i].growing.tensors()) index["weight_map"][tensor.decl.name] = fs::path(files_[i].path).filename().string();
     }
     write_index(directory_, dump_json(index));
   }
