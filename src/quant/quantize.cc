@@ -87,7 +87,8 @@ class Worker : BlockSink {
         notes_(notes),
         smoothed_(checkpoint, spec) {}
 
-  // What no algorithm changes, and what blocks need to run: norms, biases, layers that were left out.
+  // What no algorithm changes, and what blocks need to run: norms, biases, layers that were left out. Of coded schemes, whose
+  // algorithms smooth nothing; others write it block by block.
   void write_unchanged() {
     for (const TensorJob& tensor : job_.tensors)
       if (tensor.kind == TensorJob::Kind::copy || tensor.kind == TensorJob::Kind::convert) write_tensor(tensor);
@@ -343,7 +344,7 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
     Worker worker(context, checkpoint, spec, options, progress, job, output, result.notes);
     worker.write_other_files();  // first: should one be unreadable, no work is lost
     if (blocks) {
-      worker.write_unchanged();
+      if (options.recipe.empty() && coded_scheme(options.scheme.name)) worker.write_unchanged();
       result.calibration_seconds += worker.write_blocks();
     }
     worker.write_tensors();
