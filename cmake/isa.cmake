@@ -10,6 +10,9 @@ function(add_isa_tier tier)
   target_compile_definitions(codecllm_${tier} PRIVATE CODECLLM_TIER=${tier})
   target_link_libraries(codecllm_${tier} PRIVATE codecllm_flags)
   set_target_properties(codecllm_${tier} PROPERTIES UNITY_BUILD OFF)  # few and large: better side by side
+  # Skylake to Cascade Lake decode a loop anew each time round when its jump touches a 32-byte boundary (the erratum "Jump
+  # Conditional Code"): up to half the speed, by luck of the address.
+  target_compile_options(codecllm_${tier} PRIVATE $<IF:$<CXX_COMPILER_ID:GNU>,-Wa$<COMMA>-mbranches-within-32B-boundaries,-mbranches-within-32B-boundaries>)
   # g++ 12's own intrinsics headers trip the first two (GCC bug 105593); the third is about vectors as template arguments.
   target_compile_options(codecllm_${tier} PRIVATE -O3 ${ARGN}
                          $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized -Wno-ignored-attributes>)
