@@ -104,8 +104,9 @@ Seed bitsandbytes_seed() {
 // As DeepSeek and Qwen publish them: block scales under another name.
 Seed block_fp8_seed(const Seed& fp8_block) {
   put(scratch() / "block", fp8_block.weights);
+  const SafetensorsFile file(scratch() / "block");
   Tensors tensors;
-  for (const TensorInfo& tensor : SafetensorsFile(scratch() / "block").tensors()) {
+  for (const TensorInfo& tensor : file.tensors()) {
     std::string name = tensor.name;
     if (name.ends_with(".weight_scale")) name += "_inv";
     tensors[name] = {{name, tensor.dtype, tensor.shape}, std::string(reinterpret_cast<const char*>(tensor.data.data()), tensor.data.size())};
