@@ -9,6 +9,7 @@ target_compile_options(codecllm_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-vir
 target_compile_options(codecllm_flags INTERFACE -Wno-missing-field-initializers
   "$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-array-bounds>")
 if(CODECLLM_SANITIZE)
+  target_compile_definitions(codecllm_flags INTERFACE CODECLLM_SANITIZED)
   target_compile_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE} -fno-omit-frame-pointer -O1
                          -fno-sanitize-recover=all)
   target_link_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE})
