@@ -94,10 +94,13 @@ TEST(Calibrate, MemoryDoesNotGrowWithTheSamples) {
     return static_cast<double>(peak_rss_bytes());
   };
   const double few = peak(8), many = peak(1024);
-#ifndef CODECLLM_SANITIZED  // sanitizers keep what is freed
   // Hidden states alone are 2 MB, and what the layers of a block read is 11 MB.
-  EXPECT_LT(many - few, 1e6);
+#ifdef CODECLLM_SANITIZED  // sanitizers keep what is freed
+  constexpr double kAllowed = 1e9;
+#else
+  constexpr double kAllowed = 1e6;
 #endif
+  EXPECT_LT(many - few, kAllowed);
 }
 
 TEST(InputStatistics, EqualTheFormulas) {
