@@ -5,6 +5,7 @@
 
 #include "format/coded_scheme.h"
 #include "format/grid_map.h"
+#include "io/safetensors.h"
 #include "kernels/matrix.h"
 #include "model/weights.h"
 
@@ -12,17 +13,13 @@ namespace codecllm {
 
 namespace {
 
-uint64_t bytes_of(const TensorDecl& decl) {
-  uint64_t bits = static_cast<uint64_t>(dtype_bits(decl.dtype));
-  for (const int64_t size : decl.shape) bits *= static_cast<uint64_t>(size);
-  return bits / 8;
-}
+uint64_t bytes_of(const TensorDecl& decl) { return tensor_bytes(decl.dtype, decl.shape, ErrorCode::bad_call, {.tensor = decl.name}); }
 
 // Of a matrix whose codes are a byte or half a byte in memory, whatever they are in the file.
 uint64_t memory_bytes(const TensorJob& job) {
   const int64_t rows = job.source->shape[0], columns = job.source->shape[1], groups = GridMap(job.args, rows, columns).across;
   const auto codes = static_cast<uint64_t>(rows * columns * traits(element_of(job.args)).bits / 8);
-  const auto scales = static_cast<uint64_t>(rows * groups * (scale_type_of(job.dtype) == ScaleType::f32 ? 4 : 2));
+  const auto scales = static_cast<uint64_t>(rows * groups * scale_bytes(scale_type_of(job.dtype)));
   return codes + scales + static_cast<uint64_t>(job.args.symmetric ? 0 : rows * groups);
 }
 

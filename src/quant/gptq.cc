@@ -51,30 +51,24 @@ class RowRounder {
         options_(options),
         map_(task.args, task.linear.rows, task.linear.columns),
         n_(task.linear.columns),
-        // Errors reach the columns behind a block at its end (section 3.3, step 2); a group lies within one block.
+        // A group lies within one block.
         block_(task.args.strategy == Strategy::group ? task.args.group_size : 128) {}
 
   void run(int64_t row) {
-    std::vector<double> w(static_cast<size_t>(n_)), error(static_cast<size_t>(block_));
+    std::vector<double> w(static_cast<size_t>(n_));
     float* weights = &task_.weights[row * n_];
     for (int64_t j = 0; j < n_; ++j) w[j] = dead_[order_[j]] ? 0.0 : static_cast<double>(weights[order_[j]]);
     const bool late_scales = task_.args.strategy == Strategy::group && !options_.act_order;
-    for (int64_t begin = 0; begin < n_; begin += block_) {
-      const int64_t end = std::min(n_, begin + block_);
-      if (late_scales) fit_group(row, begin, std::span(w).subspan(begin, end - begin));
-      for (int64_t j = begin; j < end; ++j) {
-        const int64_t column = order_[j];
-        const float q = nearest(static_cast<float>(w[j]), grids_[map_.index(row, column)], task_);
-        weights[column] = q;
-        error[j - begin] = (w[j] - static_cast<double>(q)) / factor_(j, j);                    // eq. 2
-        for (int64_t k = j + 1; k < end; ++k) w[k] -= error[j - begin] * factor_(j, k);        // eq. 2, delta_F
-      }
-      for (int64_t j = begin; j < end; ++j) {                                                  // eq. 4, lazy batch
-        const double* u = &factor_(j, 0);
-        const double e = error[j - begin];
-        for (int64_t k = end; k < n_; ++k) w[k] -= e * u[k];
-      }
-    }
+    round_with_feedback(
+        factor_, w, block_,
+        [&](int64_t begin, int64_t end) {
+          if (late_scales) fit_group(row, begin, std::span(w).subspan(begin, end - begin));
+        },
+        [&](int64_t j, double value) {
+          const int64_t column = order_[j];
+          weights[column] = nearest(static_cast<float>(value), grids_[map_.index(row, column)], task_);
+          return static_cast<double>(weights[column]);
+        });
   }
 
  private:

@@ -50,22 +50,15 @@ class RateRounder {
 
   // codes [columns]
   void run(int64_t row, float scale, int8_t* codes) const {
-    std::vector<double> w(static_cast<size_t>(n_)), error(static_cast<size_t>(kLazyColumns));
+    std::vector<double> w(static_cast<size_t>(n_));
     for (int64_t j = 0; j < n_; ++j) {
       const int64_t column = order_[j];
       w[j] = gram_[column * n_ + column] > 0 ? static_cast<double>(task_.weights[row * n_ + column]) : 0.0;
     }
-    for (int64_t begin = 0; begin < n_; begin += kLazyColumns) {
-      const int64_t end = std::min(n_, begin + kLazyColumns);
-      for (int64_t j = begin; j < end; ++j) {
-        const int8_t code = rounding_.code(j, w[j] / static_cast<double>(scale));
-        codes[order_[j]] = code;
-        error[j - begin] = (w[j] - static_cast<double>(scale) * code) / factor_(j, j);
-        for (int64_t k = j + 1; k < end; ++k) w[k] -= error[j - begin] * factor_(j, k);
-      }
-      for (int64_t j = begin; j < end; ++j)
-        for (int64_t k = end; k < n_; ++k) w[k] -= error[j - begin] * factor_(j, k);
-    }
+    round_with_feedback(factor_, w, kLazyColumns, [](int64_t, int64_t) {}, [&](int64_t j, double value) {
+      const int8_t code = codes[order_[j]] = rounding_.code(j, value / static_cast<double>(scale));
+      return static_cast<double>(scale) * code;
+    });
   }
 
  private:

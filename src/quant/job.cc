@@ -89,20 +89,21 @@ class Planner {
 
   void add_linear(const LayerChoice& choice) {
     const LinearSpec& linear = choice.linear;
+    const RecipeStep& step = job_.steps[choice.step];
     const TensorInfo& source = weight_of(linear.name, linear.rows, linear.columns);
     const ErrorPlace place = {.file = checkpoint_.file_of(source), .tensor = source.name};
-    const std::optional<QuantArgs>& inputs = choice.scheme.activations;
+    const std::optional<QuantArgs>& inputs = step.scheme.activations;
     if (inputs && !inputs->dynamic && linear.kind == LinearKind::lm_head)
       throw Error(ErrorCode::unsupported, "quantize", "the inputs of lm_head are not calibrated in this version; leave it out, or take a "
                                                       "scheme whose activations are scaled at run time", place);
-    if (inputs && !inputs->dynamic && job_.steps[choice.step].algorithm.calibration.text.empty())
+    if (inputs && !inputs->dynamic && step.algorithm.calibration.text.empty())
       throw Error(ErrorCode::bad_call, "quantize", "static scales of activations need a calibration text; give one with --calibrate");
-    if (inputs && inputs->outliers && job_.steps[choice.step].algorithm.name != "rtn")
+    if (inputs && inputs->outliers && step.algorithm.name != "rtn")
       throw Error(ErrorCode::unsupported, "quantize", "llm-int8 rounds to the nearest in this version; leave --algorithm out");
-    const QuantScheme fitted = fit_scheme(choice.scheme, linear.columns);
-    if (fitted != choice.scheme)
+    const QuantScheme fitted = fit_scheme(step.scheme, linear.columns);
+    if (fitted != step.scheme)
       fall_back(linear.name + ": rows of " + std::to_string(linear.columns) + " do not divide into groups of " +
-                    std::to_string(choice.scheme.weights->group_size) + ", so " + describe(*fitted.weights) + " is used",
+                    std::to_string(step.scheme.weights->group_size) + ", so " + describe(*fitted.weights) + " is used",
                 "to choose yourself, leave the layer out (--ignore) or give it a scheme of its own (--recipe)");
     quantized_[source.name] = {linear, fitted, choice.step};
   }

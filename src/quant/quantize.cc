@@ -70,13 +70,14 @@ std::unique_ptr<WeightFiles> files_for(const QuantizeJob& job, const QuantizeOpt
   return grows ? growing_files(std::move(decls), options.shard_bytes) : planned_files(plan_shards(std::move(decls), options.shard_bytes));
 }
 
-// Shares of the progress that are reached when all blocks, and when all tensors are written; the rest is verification.
-constexpr double kBlocksShare = 0.6, kWrittenShare = 0.7;
+// Shares of the progress that are reached when what is made is known, where that takes a look at the weights or at
+// activations; when all blocks, and when all tensors are written; the rest is verification.
+constexpr double kPlannedShare = 0.1, kBlocksShare = 0.6, kWrittenShare = 0.7;
 
 class Worker : BlockSink {
  public:
   Worker(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options,
-         const Progress& progress, const QuantizeJob& job, PartialOutput& output, std::vector<std::string>& notes)
+         const Progress& progress, const QuantizeJob& job, PartialOutput& output, double first_share, std::vector<std::string>& notes)
       : context_(context),
         checkpoint_(checkpoint),
         spec_(spec),
@@ -85,23 +86,17 @@ class Worker : BlockSink {
         job_(job),
         output_(output),
         notes_(notes),
-        smoothed_(checkpoint, spec) {}
-
-  // What no algorithm changes, and what blocks need to run: norms, biases, layers that were left out. Of coded schemes, whose
-  // algorithms smooth nothing; others write it block by block.
-  void write_unchanged() {
-    for (const TensorJob& tensor : job_.tensors)
-      if (tensor.kind == TensorJob::Kind::copy || tensor.kind == TensorJob::Kind::convert) write_tensor(tensor);
-  }
+        smoothed_(checkpoint, spec),
+        first_share_(first_share) {}
 
   // What the algorithm has a say in; needs the other files.
   double write_blocks() {
     smoothed_.add_all(read_provenance(output_.partial_directory()).factors, output_.partial_directory());
     factors_changed();
-    blocks_share_ = 0;
+    blocks_share_ = first_share_;
     const double seconds = quantize_blocks(context_, checkpoint_, spec_, job_.steps.front().algorithm.calibration, options_.scale_rule, job_, smoothed_,
                                            *this, [&](double done, std::string_view) {
-                                             blocks_share_ = kBlocksShare * done;
+                                             blocks_share_ = first_share_ + (kBlocksShare - first_share_) * done;
                                              return !progress_ || progress_(*blocks_share_, "calibrating");
                                            });
     blocks_share_.reset();
@@ -269,7 +264,7 @@ class Worker : BlockSink {
   SmoothedSource smoothed_;
   uint64_t done_ = 0;                    // source bytes
   std::optional<double> blocks_share_;  // while write_blocks runs
-  double first_share_ = 0;               // that write_tensors begins with
+  double first_share_;                   // that the next phase begins with
 };
 
 void summarize(QuantizeResult& result, const QuantizeOptions& options) {
@@ -300,7 +295,7 @@ std::vector<PlannedRate> plan_target(const Context& context, const Checkpoint& c
   if (!options.target) return {};
   const std::string parent = std::filesystem::absolute(output_path).parent_path();
   std::vector<PlannedRate> plan = plan_rates(context, checkpoint, spec, options.target, options.algorithm.calibration, job, parent,
-                                             [&](double done, std::string_view what) { return !progress || progress(0.2 * done, what); });
+                                             [&](double done, std::string_view what) { return !progress || progress(kPlannedShare * done, what); });
   for (const PlannedRate& layer : plan) job.config["quantization_config"]["rates"][layer.name] = layer.bits;
   return plan;
 }
@@ -316,7 +311,7 @@ static OutlierColumns outlier_columns(const Context& context, const Checkpoint& 
     const std::filesystem::path beside = std::filesystem::absolute(output).parent_path();
     std::filesystem::create_directories(beside);
     return calibrate_outliers(context, checkpoint, spec, step.algorithm.calibration, inputs->outliers->threshold, beside,
-                              [&](double done, std::string_view what) { return !progress || progress(0.1 * done, what); });
+                              [&](double done, std::string_view what) { return !progress || progress(kPlannedShare * done, what); });
   }
   return {};
 }
@@ -339,14 +334,12 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   result.resumed = output.resumed();
   if (result.resumed) log_line(context, output.partial_directory() + " is taken up again");
   result.notes = job.notes;
+  const double first_share = outliers.empty() && plan.empty() ? 0 : kPlannedShare;
   result.plan = std::move(plan);
   try {
-    Worker worker(context, checkpoint, spec, options, progress, job, output, result.notes);
+    Worker worker(context, checkpoint, spec, options, progress, job, output, first_share, result.notes);
     worker.write_other_files();  // first: should one be unreadable, no work is lost
-    if (blocks) {
-      if (options.recipe.empty() && coded_scheme(options.scheme.name)) worker.write_unchanged();
-      result.calibration_seconds += worker.write_blocks();
-    }
+    if (blocks) result.calibration_seconds += worker.write_blocks();
     worker.write_tensors();
     output.finish_weights();
     const Checkpoint written(output.partial_directory());

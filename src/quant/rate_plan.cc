@@ -35,14 +35,12 @@ class DiagonalOfInputs {
     const CalibrationSamples samples = calibration_samples(checkpoint.directory(), spec, options);
     BlockRunner runner(context, checkpoint, spec, samples, scratch_directory);
     for (int64_t layer = 0; layer < spec.layers; ++layer) {
-      BlockStatistics statistics = runner.statistics(layer, kGramStatistics);
+      BlockStatistics statistics = runner.statistics(layer, kChannelStatistics);
       runner.run(load_block(context, checkpoint, spec, layer), layer, &statistics, layer + 1 < spec.layers, [&](double done) {
         return !progress || progress((static_cast<double>(layer) + done) / static_cast<double>(spec.layers), "calibrating");
       });
       for (const BlockInput& input : block_inputs(spec, layer)) {
-        const std::vector<float> gram = statistics.find(input.tap)->second.take_gram();
-        std::vector<double> diagonal(static_cast<size_t>(input.columns));
-        for (size_t k = 0; k < diagonal.size(); ++k) diagonal[k] = gram[k * diagonal.size() + k];
+        const std::vector<double> diagonal = statistics.find(input.tap)->second.channel_mean_square();
         for (const LinearSpec& reader : input.readers) of_[reader.name] = diagonal;
       }
     }

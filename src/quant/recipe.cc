@@ -146,7 +146,7 @@ std::vector<LayerChoice> choose_layers(const ModelSpec& spec, const std::vector<
   std::vector<LayerChoice> choices;
   for (const LinearSpec& linear : spec.linears())
     if (const auto it = last.find(linear.name); it != last.end() && steps[it->second].scheme.weights)
-      choices.push_back({linear, steps[it->second].scheme, it->second});
+      choices.push_back({linear, it->second});
   if (choices.empty()) throw Error(ErrorCode::bad_call, "quantize", "no layer is left to quantize");
   return choices;
 }

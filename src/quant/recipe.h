@@ -18,10 +18,9 @@ struct RecipeStep {
   AlgorithmOptions algorithm;
 };
 
-// One layer's part of a recipe.
+// The step that decides about a layer.
 struct LayerChoice {
   LinearSpec linear;
-  QuantScheme scheme;  // as the step has it: not yet fitted to the row length
   size_t step;
 };
 

@@ -16,7 +16,7 @@ static constexpr int64_t kGramRows = 1024;  // rows that enter X^T X at once, so
 InputStatistics::InputStatistics(const Context& context, int64_t columns, unsigned kinds)
     : context_(context), columns_(columns), kinds_(kinds) {
   const auto n = static_cast<size_t>(columns);
-  if ((kinds & kChannelStatistics) != 0) amax_.resize(n), sum_.resize(n);
+  if ((kinds & kChannelStatistics) != 0) amax_.resize(n), sum_.resize(n), squares_.resize(n);
   if ((kinds & kGramStatistics) != 0) gram_.resize(n * n);
 }
 
@@ -38,6 +38,7 @@ void InputStatistics::add(const float* x, int64_t rows, int64_t stride, const st
           const float magnitude = std::fabs(values[static_cast<size_t>(r * columns_) + c]);
           amax_[c] = std::max(amax_[c], magnitude);
           sum_[c] += magnitude;
+          squares_[c] += static_cast<double>(magnitude) * magnitude;
         }
     });
   rows_ += rows;
@@ -83,6 +84,12 @@ void InputStatistics::add_gram() {
 std::vector<float> InputStatistics::channel_mean() const {
   std::vector<float> mean(sum_.size());
   for (size_t c = 0; c < mean.size(); ++c) mean[c] = rows_ > 0 ? static_cast<float>(sum_[c] / static_cast<double>(rows_)) : 0.0f;
+  return mean;
+}
+
+std::vector<double> InputStatistics::channel_mean_square() const {
+  std::vector<double> mean(squares_);
+  for (double& square : mean) square = rows_ > 0 ? square / static_cast<double>(rows_) : 0.0;
   return mean;
 }
 

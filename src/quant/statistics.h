@@ -13,7 +13,7 @@ namespace codecllm {
 // What is to be gathered; sums of these.
 enum StatisticsKind : unsigned {
   kRangeStatistics = 1,    // histogram, extremes
-  kChannelStatistics = 2,  // per channel: largest and mean magnitude
+  kChannelStatistics = 2,  // per channel: largest and mean magnitude, mean square
   kGramStatistics = 4,     // X^T X
 };
 
@@ -33,6 +33,7 @@ class InputStatistics {
   const Histogram& histogram() const { return histogram_; }
   const std::vector<float>& channel_amax() const { return amax_; }  // [columns]
   std::vector<float> channel_mean() const;                          // [columns], of magnitudes
+  std::vector<double> channel_mean_square() const;                  // [columns]: the diagonal of X^T X / rows
   // X^T X / rows [columns, columns], symmetric. To be called once, when all samples are in.
   std::vector<float> take_gram();
 
@@ -46,7 +47,7 @@ class InputStatistics {
   unsigned kinds_;
   Histogram histogram_;
   std::vector<float> amax_;
-  std::vector<double> sum_;
+  std::vector<double> sum_, squares_;
   std::vector<float> pending_;  // [pending rows, columns]: rows that gram_ lacks
   std::vector<float> gram_;     // [columns, columns], the upper triangle
 };

@@ -125,9 +125,11 @@ TEST(InputStatistics, EqualTheFormulas) {
   EXPECT_EQ(statistics.rows(), rows);
   EXPECT_EQ(statistics.histogram().count(), rows * kColumns);
   const std::vector<float> got = statistics.take_gram(), means = statistics.channel_mean();
+  const std::vector<double> squares = statistics.channel_mean_square();
   for (int64_t i = 0; i < kColumns; ++i) {
     EXPECT_NEAR(means[i], mean[i] / static_cast<double>(rows), 1e-6);
     EXPECT_EQ(statistics.channel_amax()[i], largest[i]);
+    EXPECT_NEAR(squares[i], gram[i * kColumns + i] / static_cast<double>(rows), 1e-12);
     for (int64_t j = 0; j < kColumns; ++j) {
       // Sums of up to 1600 terms of about 1 in f32, in runs.
       EXPECT_NEAR(got[i * kColumns + j], gram[i * kColumns + j] / static_cast<double>(rows), 1600 * 0x1p-24 * 2);

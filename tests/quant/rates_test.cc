@@ -67,7 +67,12 @@ TEST(RateTarget, BitsAreTheSameOnEveryCallAndSpentWhereTheyCount) {
   QuantizeOptions options = {.scheme = scheme_preset("coded-3.5"), .target = {.bits = 3.5, .bytes = {}}};
   options.selection.only = {"model.layers.0.*"};
   options.algorithm.calibration = {.text = model + "/heldout.txt", .samples = 2, .tokens = 64};
-  const QuantizeResult first = quantize_checkpoint(two_threads(), model, dir / "a", options);
+  double reached = 0;
+  const QuantizeResult first = quantize_checkpoint(two_threads(), model, dir / "a", options, [&](double done, std::string_view what) {
+    EXPECT_GE(done, reached) << what;
+    reached = done;
+    return true;
+  });
   const QuantizeResult again = quantize_checkpoint(Context({.threads = 1}), model, dir / "b", options);
   EXPECT_EQ(test::files_of(dir / "a"), test::files_of(dir / "b"));
   double bits = 0, weights = 0;
