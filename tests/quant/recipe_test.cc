@@ -76,8 +76,10 @@ TEST(Recipe, WhatItDoesNotKnowIsAnError) {
 }
 
 std::map<std::string, std::string> chosen(const std::string& text) {
+  const std::vector<RecipeStep> steps = recipe(text);
   std::map<std::string, std::string> schemes;
-  for (const LayerChoice& choice : choose_layers(read_spec(Checkpoint(test::model_data("llama"))), recipe(text))) schemes[choice.linear.name] = choice.scheme.name;
+  for (const LayerChoice& choice : choose_layers(read_spec(Checkpoint(test::model_data("llama"))), steps))
+    schemes[choice.linear.name] = steps[choice.step].scheme.name;
   return schemes;
 }
 
