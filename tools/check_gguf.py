@@ -5,7 +5,8 @@
 FILE is a GGUF file that `codecllm convert` wrote, MODEL_DIR the model it was made from, in 16 or 32 bits.
 
   values     every tensor, dequantized by the gguf package, against MODEL_DIR's: the largest difference, which must be
-             0 where FILE holds plain floats, and at most half a step of its block where it holds codes
+             0 where FILE holds plain floats (in F16 half of its smallest number), and at most half a step of its block
+             where it holds codes (a whole one at that end of a Q4_0 block where the codes end at 7)
   logits     FILE as transformers loads it against MODEL_DIR
   tokens     the tokenizer that transformers makes of FILE against MODEL_DIR's
 
@@ -20,9 +21,12 @@ import numpy as np
 import torch
 import transformers
 
-from check_interchange import compare, load, logits, read_tensors
+from check_interchange import compare, load, logits, read_tensors, verdict
 
 TEXTS = ["Once upon a time there was a fox.", "  two spaces, 123 and 4567", "caf\u00e9 \u4e16\u754c", "It's\n\na new line"]
+
+# The largest error over the largest magnitude of a block; its scale is rounded to F16.
+STEPS = {"Q8_0": 0.5 / 127 + 2**-11, "Q4_0": 1 / 8 + 2**-11}
 
 
 def back(weight, heads):
@@ -47,16 +51,35 @@ def check_values(path, folder, config, problems):
         if permuted and ".attn_k." in tensor.name:
             values = back(values, config.num_key_value_heads)
         original = originals.pop(tensor.name).astype(np.float64)
-        difference = float(np.abs(values - original).max())
-        plain = tensor.tensor_type.name in ("F32", "F16", "BF16")
-        steps = {"Q8_0": 127, "Q4_0": 8}.get(tensor.tensor_type.name, 1)
-        allowed = 0.0 if plain else 1.01 * float(np.abs(original).max()) / steps
-        if not difference <= allowed:
-            problems.append(f"{tensor.name}: differs by {difference:.3e}, more than {allowed:.3e}")
-        worst = max(worst, difference)
+        error, size = np.abs(values - original), np.abs(original)
+        if tensor.tensor_type.name in STEPS:
+            size = size.reshape(-1, 32).max(1).repeat(32).reshape(size.shape)
+        smallest = 2**-25 if tensor.tensor_type.name == "F16" else 0
+        if not (error <= STEPS.get(tensor.tensor_type.name, 0) * size + smallest).all():
+            problems.append(f"{tensor.name}: differs by up to {error.max():.3e}")
+        worst = max(worst, float(error.max()))
     if originals:
         problems.append(f"not in the file: {sorted(originals)}")
     print(f"values: {len(reader.tensors)} tensors, largest difference {worst:.3e}")
+
+
+def check(path, folder):
+    """What is wrong, in sentences."""
+    problems = []
+    original = load(folder)
+    check_values(path, folder, original.config, problems)
+
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+    ids = torch.as_tensor(np.random.default_rng(1).integers(3, original.config.vocab_size, 32))
+    compare("original / GGUF", logits(original, ids), logits(loaded, ids))
+
+    theirs = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    ours = transformers.AutoTokenizer.from_pretrained(folder)
+    for text in TEXTS:
+        a, b = (t(text, add_special_tokens=False)["input_ids"] for t in (theirs, ours))
+        if a != b:
+            problems.append(f"tokens of {text!r}: {a}, expected {b}")
+    return problems
 
 
 def main():
@@ -64,25 +87,7 @@ def main():
     parser.add_argument("file", type=pathlib.Path)
     parser.add_argument("model_dir", type=pathlib.Path)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
-    problems = []
-    original = load(args.model_dir)
-    check_values(args.file, args.model_dir, original.config, problems)
-
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(args.file.parent, gguf_file=args.file.name, dtype=torch.float32).eval()
-    ids = torch.as_tensor(np.random.default_rng(1).integers(3, original.config.vocab_size, 32))
-    compare("original / GGUF", logits(original, ids), logits(loaded, ids))
-
-    theirs = transformers.AutoTokenizer.from_pretrained(args.file.parent, gguf_file=args.file.name)
-    ours = transformers.AutoTokenizer.from_pretrained(args.model_dir)
-    for text in TEXTS:
-        a, b = (t(text, add_special_tokens=False)["input_ids"] for t in (theirs, ours))
-        if a != b:
-            problems.append(f"tokens of {text!r}: {a}, expected {b}")
-    for problem in problems:
-        print("FAILED:", problem)
-    return 1 if problems else 0
+    return verdict(lambda: check(args.file, args.model_dir))
 
 
 if __name__ == "__main__":

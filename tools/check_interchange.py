@@ -5,7 +5,8 @@
 MODEL_DIR holds a checkpoint in the pack-quantized (int weights of 1 to 8 bits),
 int-quantized or float-quantized format, ORIGINAL_DIR the model it was made from. Three
 models run on the same tokens, in float32 on the CPU; where the checkpoint quantizes
-activations, the first two do, by compressed-tensors' own rule (amax / 127.5, amax / 448):
+activations, the first two do, by compressed-tensors' own rule (amax / 127.5, amax / 448, or the range from the smallest to
+the largest) or with the scale that is stored:
 
   loaded    MODEL_DIR as transformers and compressed-tensors load it
   by hand   the original model with the weights dequantized here, from the bytes on disk
@@ -33,7 +34,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-PARTS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point")
+PARTS = ("weight_packed", "weight_scale", "weight_shape", "weight_zero_point", "input_scale", "input_zero_point")
 
 
 def read_tensors(folder):
@@ -91,29 +92,35 @@ def dequantize(parts):
     return torch.from_numpy(weight), f"{bits} bits"
 
 
-def round_inputs(args):
-    """A hook that rounds a layer's input as compressed-tensors does at run time."""
-    limit = 448.0 if args["type"] == "float" else 127.5
-    dims = None if args["strategy"] == "tensor" else -1
+def input_grid(x, args, parts):
+    """Scale and zero point of a group of a layer's inputs, or of all of them."""
+    if "input_scale" in parts:
+        return parts["input_scale"].float(), parts.get("input_zero_point", torch.zeros(1)).float()
+    dims = (0, 1, 2, 3) if args["strategy"] == "tensor" else -1
+    low, high = x.amin(dims, keepdim=True).clamp(max=0), x.amax(dims, keepdim=True).clamp(min=0)
+    scale = torch.maximum(-low, high) / (448.0 if args["type"] == "float" else 127.5) if args["symmetric"] else (high - low) / 255
+    scale = torch.where(scale == 0, torch.finfo(scale.dtype).eps, scale)
+    return scale, torch.zeros(1) if args["symmetric"] else (-128 - low / scale).clamp(-128, 127).round()
 
+
+def round_inputs(args, parts):
+    """A hook that rounds a layer's input as compressed-tensors does at run time."""
     def hook(_, inputs):
         x = inputs[0]
         size = args["group_size"] if args["strategy"] == "group" else x.shape[-1]
         groups = x.reshape(*x.shape[:-1], -1, size)
-        amax = groups.abs().amax() if dims is None else groups.abs().amax(-1, keepdim=True)
-        scale = amax / limit
-        scale = torch.where(scale == 0, torch.finfo(scale.dtype).eps, scale)
-        codes = groups / scale
+        scale, zero = input_grid(groups, args, parts)
+        codes = groups / scale + zero
         if args["type"] == "float":
             codes = codes.clamp(-448, 448).to(torch.float8_e4m3fn).float()
         else:
             codes = codes.round().clamp(-128, 127)
-        return ((codes * scale).reshape(x.shape),)
+        return (((codes - zero) * scale).reshape(x.shape),)
     return hook
 
 
-def rebuild_by_hand(folder, original_folder):
-    """The original model with every tensor taken from the quantized checkpoint."""
+def rebuild_by_hand(folder, original_folder, as_loaded=True):
+    """The original model with every tensor taken from the quantized checkpoint; as_loaded: rounded where transformers does."""
     model = load(original_folder)
     packed, parameters = {}, dict(model.named_parameters(remove_duplicate=False))
     group = json.loads((folder / "config.json").read_text())["quantization_config"]["config_groups"]["group_0"]
@@ -127,10 +134,10 @@ def rebuild_by_hand(folder, original_folder):
     widths = collections.Counter()
     for module, parts in packed.items():
         weight, bits = dequantize_bytes(parts, block) if "weight" in parts else dequantize(parts)
-        if "weight_zero_point" in parts and "weight_packed" in parts:
+        if as_loaded and "weight_zero_point" in parts and "weight_packed" in parts:
             weight = weight.to(parts["weight_scale"].dtype).float()
         if inputs:
-            model.get_submodule(module).register_forward_pre_hook(round_inputs(inputs))
+            model.get_submodule(module).register_forward_pre_hook(round_inputs(inputs, parts))
         widths[bits] += 1
         assert weight.shape == parameters[module + ".weight"].shape, module
         model.get_submodule(module).weight = torch.nn.Parameter(weight)
@@ -175,7 +182,7 @@ def compare(title, a, b):
     return difference
 
 
-def check(folder, original_folder, ids=None, tolerance=1e-3):
+def check(folder, original_folder, ids=None, tolerance=0):
     """What is wrong, in sentences."""
     problems = []
     original = load(original_folder)
@@ -190,9 +197,17 @@ def check(folder, original_folder, ids=None, tolerance=1e-3):
     difference = compare("by hand / loaded", by_hand, loaded)
     if not difference <= tolerance:  # also true for nan
         problems.append(f"logits differ by {difference:.3e} > {tolerance:g}")
+    return problems
+
+
+def verdict(checks):
+    """Runs checks() on one thread and prints the sentences it returns, of what is wrong; the exit status."""
+    torch.set_num_threads(1)
+    transformers.utils.logging.disable_progress_bar()
+    problems = checks()
     for problem in problems:
         print("FAILED:", problem)
-    return problems
+    return 1 if problems else 0
 
 
 def main():
@@ -200,11 +215,9 @@ def main():
     parser.add_argument("model_dir", type=pathlib.Path)
     parser.add_argument("original_dir", type=pathlib.Path)
     parser.add_argument("--prompt-ids", type=int, nargs="+", help="tokens to run on")
-    parser.add_argument("--tolerance", type=float, default=1e-3)
+    parser.add_argument("--tolerance", type=float, default=0)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    transformers.utils.logging.disable_progress_bar()
-    return 1 if check(args.model_dir, args.original_dir, args.prompt_ids, args.tolerance) else 0
+    return verdict(lambda: check(args.model_dir, args.original_dir, args.prompt_ids, args.tolerance))
 
 
 if __name__ == "__main__":

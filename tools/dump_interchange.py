@@ -21,6 +21,7 @@ Needs torch and transformers; compressed-tensors for ct-*, bitsandbytes for bnb-
 import json
 import pathlib
 import shutil
+import string
 import sys
 
 import numpy as np
@@ -31,6 +32,7 @@ from safetensors.torch import load_file, save_file
 OUT = pathlib.Path("tests/quant/data/interchange")
 IDS = torch.as_tensor(np.random.default_rng(1).integers(3, 64, 12))
 FILES = ("config.json", "model.safetensors")
+LETTERS = (string.ascii_letters + string.digits)[:60]
 
 
 def plain(hidden=64, intermediate=160):
@@ -157,9 +159,12 @@ def bitsandbytes(name, work):
 
 
 def save_tokenizer(folder):
-    from tokenizers import Tokenizer, models
-    words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(64)}, unk_token="w0"))
-    transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="w0", bos_token="w1", eos_token="w2",
+    """Three special tokens, a space and sixty letters and digits, each a token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    names = ["w0", "w1", "w2", "\u0120", *LETTERS]
+    letters = Tokenizer(models.BPE({name: i for i, name in enumerate(names)}, []))
+    letters.pre_tokenizer, letters.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=letters, unk_token="w0", bos_token="w1", eos_token="w2",
                                          pad_token="w0").save_pretrained(folder)
 
 
