@@ -22,22 +22,15 @@ IntActivations integer_inputs(ThreadPool& pool, const KernelTable& kernels, Inte
   const float given = w.activation.mode == ActivationMode::a8_fixed    ? w.activation.scale
                       : w.activation.mode == ActivationMode::a8_tensor ? common_scale(pool, kernels, scratch.scales, x, x_stride, rows, w.columns, kByteLimit)
                                                                        : 0.0f;
-  const int64_t most = kernels.tile_rows(halves), unit = out.unit_bytes();
+  if (asymmetric) std::fill_n(scratch.zeros.begin(), rows, w.activation.zero);
+  const int64_t most = kernels.tile_rows(halves);
   pool.parallel_for(static_cast<size_t>(tile_count(rows, most)), 1, [&](size_t begin, size_t end, int) {
     for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t) {
       const RowTile tile = tile_at(rows, most, t);
-      for (int64_t i = 0; i < tile.rows; ++i) {
-        const int64_t m = tile.first + i;
-        const float* row = x + m * x_stride;
-        uint8_t* codes = scratch.codes.data() + tile.first * row_bytes + i * unit;
-        int32_t* sums = scratch.sums.data() + m * groups * halves;
-        if (asymmetric) {
-          scratch.zeros[m] = w.activation.zero;
-          scratch.scales[m] = kernels.quantize_row_asymmetric(row, w.columns, w.group, given, &scratch.zeros[m], codes, tile.rows * unit, sums);
-        } else {
-          scratch.scales[m] = kernels.quantize_row(row, w.columns, w.group, halves, given, codes, tile.rows * unit, sums);
-        }
-      }
+      const int64_t m = tile.first;
+      kernels.quantize_rows({x + m * x_stride, x_stride, tile.rows, w.columns, w.group, halves, given},
+                            {scratch.codes.data() + m * row_bytes, scratch.scales.data() + m, scratch.sums.data() + m * groups * halves,
+                             asymmetric ? scratch.zeros.data() + m : nullptr});
     }
   });
   return out;

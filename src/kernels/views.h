@@ -134,6 +134,24 @@ CODECLLM_INLINE constexpr RowTile tile_at(int64_t rows, int64_t most, int64_t in
   return {index * base + (index < larger ? index : larger), base + (index < larger ? 1 : 0)};
 }
 
+// Activation rows of one tile that are to be integers.
+struct ActivationRows {
+  const float* x;  // [rows, stride]
+  int64_t stride, rows, columns, group, halves;
+  float scale;     // given; 0: the row's own, which maps its largest value to code_limit(halves)
+};
+
+// What they become. A given scale clamps codes to the limit. A row with NaN or Inf has the scale NaN, so that the product is
+// NaN and is found where it arises.
+struct IntegerRows {
+  uint8_t* codes;  // the tile
+  float* scales;   // [rows]
+  int32_t* sums;   // [rows, groups, halves]
+  // [rows], INT8 only: x = scale * (code - zero), codes in [-127, 127]; given where the scale is given, else written:
+  //   scale = (high - low) / 254, zero = round(-127 - low / scale), low <= 0 <= high the row's extremes. Null: none.
+  int32_t* zeros;
+};
+
 // Activation rows for products with 8-bit floats: plain (scales null), or values of an 8-bit float type with a scale for
 // each group of columns.
 struct ScaledActivations {
@@ -145,6 +163,7 @@ struct ScaledActivations {
 
 // Largest row length of integer products: 255 * 128 * 65536 stays below 2^31.
 constexpr int64_t kMaxIntColumns = 65536;
+constexpr int64_t kMaxTileRows = 12;  // of any tier
 constexpr float kActivationLimit = 32512.0f;  // of 16-bit codes
 constexpr float kByteLimit = 127.0f;          // of INT8 codes
 constexpr float kByteSteps = 254.0f;          // from the lowest INT8 code to the highest

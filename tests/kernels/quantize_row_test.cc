@@ -25,9 +25,9 @@ struct Quantized {
   std::vector<float> products;  // [columns]: scale * code
 };
 
-// halves: 2 for 16-bit codes, 1 for INT8. unit_rows: rows with which the codes are interleaved, this one being the last.
+// halves: 2 for 16-bit codes, 1 for INT8. tile_rows: rows with which the codes are interleaved, this one being the last.
 Quantized quantize(Isa isa, const std::vector<float>& x, int64_t group, int64_t halves = 2, float scale = 0,
-                   int64_t unit_rows = 1) {
+                   int64_t tile_rows = 1) {
   const KernelTable& kernels = kernels_for(isa);
   const auto columns = static_cast<int64_t>(x.size());
   Matrix identity(Element::u8, columns, columns, columns, ScaleType::f32);
@@ -43,21 +43,19 @@ Quantized quantize(Isa isa, const std::vector<float>& x, int64_t group, int64_t 
   }
 
   const int64_t bytes = halves * round_up(columns, kColumnPadding), groups = (columns + group - 1) / group;
-  const int64_t unit = 4 * halves, skipped = (unit_rows - 1) * unit;
-  std::vector<uint8_t> tile(skipped + bytes * unit_rows + 64, kGuardByte), codes(bytes);
-  Quantized result = {0, std::vector<int32_t>(halves * groups + 8, kGuardSum), std::vector<float>(columns)};
-  result.scale = kernels.quantize_row(x.data(), columns, group, halves, scale, tile.data() + skipped, unit * unit_rows,
-                                      result.sums.data());
-  for (size_t i = 0; i < tile.size(); ++i) {
-    const auto at = static_cast<int64_t>(i), inside = at % (unit * unit_rows) - skipped;
-    if (at < bytes * unit_rows && inside >= 0) {
-      codes[at / (unit * unit_rows) * unit + inside] = tile[i];
-    } else {
-      EXPECT_EQ(tile[i], kGuardByte) << "codes of " << columns;
-    }
-  }
-  for (size_t i = halves * groups; i < result.sums.size(); ++i) EXPECT_EQ(result.sums[i], kGuardSum) << "sums";
-  result.sums.resize(halves * groups);
+  const int64_t unit = 4 * halves, row_sums = halves * groups;
+  std::vector<float> rows;
+  for (int64_t i = 0; i < tile_rows; ++i)
+    for (int64_t k = 0; k < columns; ++k) rows.push_back(x[k] * (i + 1 == tile_rows ? 1.0f : static_cast<float>(i) - 1.0f));
+  std::vector<uint8_t> tile(bytes * tile_rows + 64, kGuardByte), codes(bytes);
+  std::vector<int32_t> sums(row_sums * tile_rows + 8, kGuardSum);
+  std::vector<float> scales(tile_rows);
+  kernels.quantize_rows({rows.data(), columns, tile_rows, columns, group, halves, scale}, {tile.data(), scales.data(), sums.data(), nullptr});
+  for (int64_t at = 0; at < bytes; ++at) codes[at] = tile[at / unit * unit * tile_rows + (tile_rows - 1) * unit + at % unit];
+  for (size_t i = bytes * tile_rows; i < tile.size(); ++i) EXPECT_EQ(tile[i], kGuardByte) << "codes of " << columns;
+  for (size_t i = row_sums * tile_rows; i < sums.size(); ++i) EXPECT_EQ(sums[i], kGuardSum) << "sums";
+  const auto own = sums.begin() + row_sums * (tile_rows - 1);
+  Quantized result = {scales.back(), {own, own + row_sums}, std::vector<float>(columns)};
 
   // The identity has one group, so its product wants the sums of the whole row.
   int32_t total[2] = {0, 0};
@@ -89,7 +87,7 @@ class QuantizeRow : public ::testing::TestWithParam<Isa> {};
 
 TEST_P(QuantizeRow, CodesScalesAndSumsAreTheReferences) {
   Rng rng(31);
-  for (int64_t columns : {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 172, 300}) {
+  for (int64_t columns : {1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 172, 300, 1100}) {
     for (int64_t group : {columns, int64_t{32}, int64_t{128}}) {
       const auto x = row_of(columns, 1e3f, rng);
       const Quantized got = quantize(GetParam(), x, group);
@@ -139,7 +137,7 @@ TEST_P(QuantizeRow, ByteCodes) {
 TEST_P(QuantizeRow, RowsOfATileAreInterleaved) {
   if (kernels_for(GetParam()).tile_rows(1) == 1) GTEST_SKIP() << "this tier's tiles are single rows";
   Rng rng(35);
-  for (int64_t columns : {5, 16, 41, 172}) {
+  for (int64_t columns : {5, 16, 41, 172, 1100}) {
     const auto x = row_of(columns, 1.0f, rng);
     for (int64_t halves : {1, 2})
       for (int64_t rows : {2, 3, 12})

@@ -8,11 +8,15 @@ namespace {
 // The processor keeps about a dozen lines under way; asked for this far ahead, they are there when they are needed, also
 // where a group's end holds up the instructions behind it.
 constexpr int64_t kAheadBytes = 4096;
+// Tiles of many rows read weights and activations from the second-level cache, at a distance that their arithmetic covers.
+constexpr int64_t kNearBytes = 768, kNearActivations = 384;
 
 // Accumulators of a tile: two panels of so many rows fill the registers (AVX2: one panel).
 template <class Dot>
 constexpr int kTileRows = kManyRegisters ? 12 / Dot::kHalves : Dot::kHalves == 2 ? 2 : 3;
 constexpr int kTilePanels = kManyRegisters ? 2 : 1;
+
+static_assert(kTileRows<ByteDot> <= kMaxTileRows && kTileRows<WordDot> <= kMaxTileRows);
 
 int64_t tile_rows(int64_t halves) { return halves == 2 ? kTileRows<WordDot> : kTileRows<ByteDot>; }
 
@@ -33,13 +37,14 @@ VEC void sum_lines(const uint8_t* weights, int64_t panel_bytes, const uint8_t* r
                    Pack<typename Dot::Sum, P * M>& sums) {
   constexpr int kLineUnits = kNibbles ? 2 : 1;
   constexpr int64_t kFoldLines = Dot::kFoldColumns / (kUnitColumns * kLineUnits);
+  constexpr bool kFewRows = M * Dot::kHalves <= 8;  // the weights come from memory
   while (line < line_end) {
     const int64_t stop = line_end - line > kFoldLines ? line + kFoldLines : line_end;
     for (; line < stop; ++line) {
       Pack<typename Dot::Unit, P * kLineUnits> units;
       each<P>(EACH(p) {
         const uint8_t* at = weights + p * panel_bytes + line * kLineBytes;
-        if constexpr (M * Dot::kHalves <= 8) prefetch(at + kAheadBytes);
+        prefetch(at + (kFewRows ? kAheadBytes : kNearBytes));
         if constexpr (kNibbles) {
           Dot::load_nibbles(at, cell<2>(units, p, Index<0>()), cell<2>(units, p, Index<1>()));
         } else {
@@ -47,6 +52,7 @@ VEC void sum_lines(const uint8_t* weights, int64_t panel_bytes, const uint8_t* r
         }
       });
       const uint8_t* activations = rows + line * kLineUnits * M * Dot::kUnitBytes;
+      if constexpr (!kFewRows) prefetch(activations + kNearActivations);
       each<kLineUnits>(EACH(u) {
         each<M>(EACH(m) {
           const auto x = Dot::broadcast(activations + (u * M + m) * Dot::kUnitBytes);

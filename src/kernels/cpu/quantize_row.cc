@@ -16,48 +16,48 @@ float largest_of(const float* x, int64_t n) {
   return sum(sick) == 0.0f ? largest(top) : __builtin_nanf("");
 }
 
-// code = round(x * inverse) + zero_code; kShifted: where that is not 0
-template <class Dot, bool kShifted = false>
-void codes_of(const float* x, int64_t columns, int64_t group, float inverse, int32_t zero_code, uint8_t* codes, int64_t unit_stride, int32_t* sums) {
+// Codes of the columns [begin, end) of a row: round(x * inverse) + zero_code; kShifted: where that is not 0. `end` is a
+// group's, unless there is one group, or the padded row's. Adds to sums.
+struct RowPart {
+  const float* x;
+  int64_t columns, group, begin, end;
+  float inverse;
+  int32_t zero_code;
+};
+template <class Dot, bool kShifted>
+void codes_of(const RowPart& row, uint8_t* codes, int64_t unit_stride, int32_t* sums) {
   constexpr int kUnits = 16 / kUnitColumns;
-  const float shift = static_cast<float>(zero_code);
-  const vf factor = set1(inverse), top = set1(code_limit(Dot::kHalves) - shift), bottom = set1(-code_limit(Dot::kHalves) - shift);
+  const float shift = static_cast<float>(row.zero_code);
+  const vf factor = set1(row.inverse), top = set1(code_limit(Dot::kHalves) - shift), bottom = set1(-code_limit(Dot::kHalves) - shift);
   float shifts[16];
   if constexpr (kShifted)
     for (float& s : shifts) s = shift;
-  const int64_t padded = round_up(columns, kColumnPadding);
-  vi high_sum = zero_int(), low_sum = zero_int();
-  int64_t group_end = group;
-  for (int64_t k = 0; k < padded; k += 16) {
-    const int64_t left = columns - k;
-    const vf v = inverse == 0 ? zero() : left >= 16 ? load(x + k) : load_n(x + k, left > 0 ? left : 0);
-    vi high, low;
-    uint8_t units[kUnits * Dot::kUnitBytes];
-    vi code = to_int(max(bottom, min(top, mul(v, factor))));
-    if constexpr (kShifted)  // padding stays 0, whatever stands for 0
-      code = add(code, to_int(left >= 16 ? load(shifts) : load_n(shifts, left > 0 ? left : 0)));
-    Dot::store(units, code, high, low);
-    const int64_t count = padded - k < 16 ? (padded - k) / kUnitColumns : kUnits;
-    for (int64_t u = 0; u < count; ++u, codes += unit_stride) __builtin_memcpy(codes, units + u * Dot::kUnitBytes, Dot::kUnitBytes);
-    high_sum = add(high_sum, high);
-    low_sum = add(low_sum, low);
-    if (k + 16 >= group_end || k + 16 >= columns) {  // a group shorter than the row is a multiple of 32
-      *sums++ = sum(high_sum);
-      if constexpr (Dot::kHalves == 2) *sums++ = sum(low_sum);
-      high_sum = low_sum = zero_int();
-      group_end += group;
+  // Copies: a store of codes could change `row`, for all the compiler knows.
+  const int64_t end = row.end, group = row.group, columns = row.inverse == 0 ? 0 : row.columns, own = row.columns;
+  const float* x = row.x;
+  codes += row.begin / kUnitColumns * unit_stride;
+  sums += row.begin / group * Dot::kHalves;
+  for (int64_t k = row.begin; k < end;) {
+    const int64_t stop = end - k > group ? k + group : end;  // a group shorter than the row is a multiple of 32
+    vi high_sum = zero_int(), low_sum = zero_int();
+    const auto step = [&](vf v, vf shift_lanes, int64_t units) __attribute__((always_inline)) {
+      vi high, low;
+      uint8_t bytes[kUnits * Dot::kUnitBytes];
+      vi code = to_int(max(bottom, min(top, mul(v, factor))));
+      if constexpr (kShifted) code = add(code, to_int(shift_lanes));
+      Dot::store(bytes, code, high, low);
+      for (int64_t u = 0; u < units; ++u, codes += unit_stride) __builtin_memcpy(codes, bytes + u * Dot::kUnitBytes, Dot::kUnitBytes);
+      high_sum = add(high_sum, high);
+      low_sum = add(low_sum, low);
+    };
+    for (; k + 16 <= stop && k + 16 <= columns; k += 16) step(load(x + k), set1(shift), kUnits);
+    for (; k < stop; k += 16) {  // padding stays 0, whatever stands for 0
+      const auto within = [k](int64_t n) { return n <= k ? 0 : n - k < 16 ? n - k : 16; };
+      step(load_n(x + k, within(columns)), load_n(shifts, within(own)), stop - k < 16 ? (stop - k) / kUnitColumns : kUnits);
     }
+    *sums++ += sum(high_sum);
+    if constexpr (Dot::kHalves == 2) *sums++ += sum(low_sum);
   }
-}
-
-float quantize_row(const float* x, int64_t columns, int64_t group, int64_t halves, float scale, uint8_t* codes,
-                   int64_t unit_stride, int32_t* sums) {
-  const float amax = largest_of(x, columns), limit = code_limit(halves);
-  const bool usable = amax >= kSmallestActivation;
-  const float inverse = !usable ? 0.0f : scale > 0 ? 1.0f / scale : limit / amax;
-  (halves == 2 ? codes_of<WordDot> : codes_of<ByteDot>)(x, columns, group, inverse, 0, codes, unit_stride, sums);
-  if (amax != amax) return amax;
-  return scale > 0 ? scale : usable ? amax / limit : 0.0f;
 }
 
 // Lowest and highest of a row, 0 included.
@@ -72,8 +72,15 @@ void range_of(const float* x, int64_t n, float& low, float& high) {
   high = largest(top);
 }
 
-float quantize_row_asymmetric(const float* x, int64_t columns, int64_t group, float scale, int32_t* zero_code, uint8_t* codes,
-                              int64_t unit_stride, int32_t* sums) {
+// The scale of a row, and what its values are multiplied by; 0 where they count as zeros.
+float scale_of(const float* x, int64_t columns, int64_t halves, float given, float& inverse) {
+  const float amax = largest_of(x, columns), limit = code_limit(halves);
+  const bool usable = amax >= kSmallestActivation;
+  inverse = !usable ? 0.0f : given > 0 ? 1.0f / given : limit / amax;
+  return amax != amax ? amax : given > 0 ? given : usable ? amax / limit : 0.0f;
+}
+
+float scale_of_asymmetric(const float* x, int64_t columns, float scale, float& inverse, int32_t& zero_code) {
   const float amax = largest_of(x, columns);
   const bool usable = amax >= kSmallestActivation;
   if (usable && scale == 0) {
@@ -81,20 +88,42 @@ float quantize_row_asymmetric(const float* x, int64_t columns, int64_t group, fl
     range_of(x, columns, low, high);
     scale = high / kByteSteps - low / kByteSteps;
     const float exact = -kByteLimit - low / scale;
-    *zero_code = static_cast<int32_t>(__builtin_nearbyintf(exact < -kByteLimit ? -kByteLimit : exact > kByteLimit ? kByteLimit : exact));
+    zero_code = static_cast<int32_t>(__builtin_nearbyintf(exact < -kByteLimit ? -kByteLimit : exact > kByteLimit ? kByteLimit : exact));
   }
-  if (!usable) *zero_code = 0;
-  codes_of<ByteDot, true>(x, columns, group, usable ? 1.0f / scale : 0.0f, *zero_code, codes, unit_stride, sums);
-  if (amax != amax) return amax;
-  return usable ? scale : 0.0f;
+  if (!usable) zero_code = 0;
+  inverse = usable ? 1.0f / scale : 0.0f;
+  return amax != amax ? amax : usable ? scale : 0.0f;
+}
+
+// Columns that are written of all rows before the next: rows are interleaved, so that lines of the tile are written by
+// all of them, and a tile is larger than the first-level cache.
+constexpr int64_t kPartColumns = 512;
+
+void quantize_rows(const ActivationRows& rows, const IntegerRows& out) {
+  const bool shifted = out.zeros != nullptr;
+  const int64_t groups = (rows.columns + rows.group - 1) / rows.group, unit = rows.halves * kUnitColumns, padded = round_up(rows.columns, kColumnPadding);
+  float inverse[kMaxTileRows];
+  for (int64_t i = 0; i < rows.rows; ++i) {
+    const float* x = rows.x + i * rows.stride;
+    out.scales[i] = shifted ? scale_of_asymmetric(x, rows.columns, rows.scale, inverse[i], out.zeros[i])
+                            : scale_of(x, rows.columns, rows.halves, rows.scale, inverse[i]);
+  }
+  for (int64_t i = 0; i < rows.rows * groups * rows.halves; ++i) out.sums[i] = 0;
+  const auto codes = shifted ? codes_of<ByteDot, true> : rows.halves == 2 ? codes_of<WordDot, false> : codes_of<ByteDot, false>;
+  const int64_t part = groups == 1 ? kPartColumns : rows.group > kPartColumns ? rows.group : kPartColumns / rows.group * rows.group;
+  for (int64_t begin = 0; begin < padded; begin += part) {
+    const int64_t end = begin + part < padded ? begin + part : padded;
+    for (int64_t i = 0; i < rows.rows; ++i)
+      codes({rows.x + i * rows.stride, rows.columns, rows.group, begin, end, inverse[i], shifted ? out.zeros[i] : 0}, out.codes + i * unit,
+            rows.rows * unit, out.sums + i * groups * rows.halves);
+  }
 }
 
 }  // namespace
 
 void fill_quantize_row(KernelTable& table) {
   table.largest_of = largest_of;
-  table.quantize_row = quantize_row;
-  table.quantize_row_asymmetric = quantize_row_asymmetric;
+  table.quantize_rows = quantize_rows;
 }
 
 }  // namespace codecllm::CODECLLM_TIER

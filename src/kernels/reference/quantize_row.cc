@@ -18,8 +18,7 @@ float largest_of(const float* x, int64_t n) {
 }
 
 // codes: int16 or int8, in column order.
-float quantize_row(const float* x, int64_t columns, int64_t group, int64_t halves, float scale, uint8_t* codes,
-                   int64_t, int32_t* sums) {
+float quantize_row(const float* x, int64_t columns, int64_t group, int64_t halves, float scale, uint8_t* codes, int32_t* sums) {
   const float limit = code_limit(halves), largest = largest_of(x, columns);
   const bool usable = largest >= kSmallestActivation;
   const float inverse = !usable ? 0.0f : scale > 0 ? 1.0f / scale : limit / largest;
@@ -48,8 +47,7 @@ float quantize_row(const float* x, int64_t columns, int64_t group, int64_t halve
   return scale > 0 ? scale : usable ? largest / limit : 0.0f;
 }
 
-float quantize_row_asymmetric(const float* x, int64_t columns, int64_t group, float scale, int32_t* zero, uint8_t* codes,
-                              int64_t, int32_t* sums) {
+float quantize_row_asymmetric(const float* x, int64_t columns, int64_t group, float scale, int32_t* zero, uint8_t* codes, int32_t* sums) {
   const float largest = largest_of(x, columns);
   const bool usable = largest >= kSmallestActivation;
   if (usable && scale == 0) {
@@ -76,12 +74,18 @@ float quantize_row_asymmetric(const float* x, int64_t columns, int64_t group, fl
   return usable ? scale : 0.0f;
 }
 
+// Tiles of this tier are single rows.
+void quantize_rows(const ActivationRows& rows, const IntegerRows& out) {
+  *out.scales = out.zeros != nullptr
+                    ? quantize_row_asymmetric(rows.x, rows.columns, rows.group, rows.scale, out.zeros, out.codes, out.sums)
+                    : quantize_row(rows.x, rows.columns, rows.group, rows.halves, rows.scale, out.codes, out.sums);
+}
+
 }  // namespace
 
 void fill_quantize_row(KernelTable& table) {
   table.largest_of = largest_of;
-  table.quantize_row = quantize_row;
-  table.quantize_row_asymmetric = quantize_row_asymmetric;
+  table.quantize_rows = quantize_rows;
 }
 
 }  // namespace codecllm::reference
