@@ -38,7 +38,8 @@ void codes_of(const RowPart& row, uint8_t* codes, int64_t unit_stride, int32_t* 
   codes += row.begin / kUnitColumns * unit_stride;
   sums += row.begin / group * Dot::kHalves;
   for (int64_t k = row.begin; k < end;) {
-    const int64_t stop = end - k > group ? k + group : end;  // a group shorter than the row is a multiple of 32
+    // A group shorter than the row is a multiple of 32; the last one takes the padding.
+    const int64_t stop = k + group < own ? k + group : end;
     vi high_sum = zero_int(), low_sum = zero_int();
     const auto step = [&](vf v, vf shift_lanes, int64_t units) __attribute__((always_inline)) {
       vi high, low;
