@@ -24,7 +24,9 @@ VEC void load_columns(const uint8_t* at, vf& even, vf& odd) {
 template <Element E, int M, int P>
 void tile(const MatrixView& w, const float* x, float* y, int64_t y_stride, int64_t p0) {
   constexpr int64_t kPairBytes = E == Element::f32 ? 128 : 64;
-  constexpr int64_t kAheadBytes = 4096;  // as in matmul_int.cc
+  // As in matmul_int.cc: few rows wait for memory, many for the second-level cache.
+  constexpr bool kFewRows = M <= 2;
+  constexpr int64_t kAheadBytes = kFewRows ? 4096 : 512, kAheadFloats = 192;
   const int64_t panel_bytes = w.panel_bytes(), pairs = w.columns / 2;
   const uint8_t* weights = w.data + p0 * panel_bytes;
   Pack<vf, P * M> even, odd;
@@ -33,9 +35,11 @@ void tile(const MatrixView& w, const float* x, float* y, int64_t y_stride, int64
     Pack<vf, P> w0, w1;
     each<P>(EACH(p) {
       const uint8_t* at = weights + p * panel_bytes + pair * kPairBytes;
-      if constexpr (M <= 2) prefetch(at + kAheadBytes);
+      prefetch(at + kAheadBytes);
       load_columns<E>(at, w0.at(p), w1.at(p));
     });
+    if constexpr (!kFewRows)
+      for (int line = 0; line < 2 * M; line += 16) prefetch(x + 2 * pair * M + kAheadFloats + line);
     each<M>(EACH(m) {
       const vf x0 = set1(x[2 * pair * M + m]), x1 = set1(x[(2 * pair + 1) * M + m]);
       each<P>(EACH(p) {

@@ -26,6 +26,7 @@ void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int6
     for (int m = 0; m < M; ++m) even[m] = odd[m] = zero();
     for (int64_t line = g * group_lines; line < end; ++line) {
       vf columns[4];
+      if constexpr (M <= 2) prefetch(lines + line * kLineBytes + 4096);  // as in matmul_int.cc
       if constexpr (E == Element::e4m3) {
         load_e4m3(lines + line * kLineBytes, columns);
       } else {
