@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "quant/quantize.h"
-
 #include <fmt/core.h>
 
 #include "cli/command.h"
 #include "gen/machine.h"
+#include "plan/kl_budget.h"
 #include "quant/dry_run.h"
 
 namespace codecllm::cli {
@@ -17,9 +16,11 @@ struct QuantizeArguments {
   bool force = false, strict = false, dry_run = false;
   AlgorithmOptions algorithm;
   RateTarget target;
+  std::optional<double> max_kl;
 };
 
-OrderedJson to_json(const QuantizeResult& r, const QuantizeArguments& a) {
+OrderedJson to_json(const KlBudgetResult& budget, const QuantizeArguments& a) {
+  const QuantizeResult& r = budget.made;
   OrderedJson out = {{"scheme", a.recipe.empty() ? a.scheme : a.recipe}, {"algorithm", a.recipe.empty() ? a.algorithm.name : "recipe"},
                      {"output", a.output}, {"weight_bytes", r.weight_bytes},
                      {"source_bytes", r.source_bytes}, {"bits_per_weight", r.bits_per_weight},
@@ -32,13 +33,22 @@ OrderedJson to_json(const QuantizeResult& r, const QuantizeArguments& a) {
   for (const PlannedRate& layer : r.plan)
     out["plan"].push_back({{"name", layer.name}, {"weights", layer.weights}, {"energy", layer.energy},
                            {"sensitivity", layer.sensitivity}, {"bits", layer.bits}});
+  if (a.max_kl) {
+    out["kl_mean"] = budget.kl;
+    out["kl_tokens"] = budget.tokens;
+    out["trials"] = OrderedJson::array();
+    for (const RateTrial& trial : budget.trials) out["trials"].push_back({{"bits", trial.bits}, {"kl_mean", trial.kl}});
+  }
   out["notes"] = r.notes;
   out["bad"] = r.bad;
   out["verdict"] = r.bad.empty() ? "good" : "bad";
   return out;
 }
 
-void print(const QuantizeResult& r, const QuantizeArguments& a) {
+void print(const KlBudgetResult& budget, const QuantizeArguments& a) {
+  const QuantizeResult& r = budget.made;
+  for (const RateTrial& trial : budget.trials)
+    fmt::print("tried {:>6.3f} bits per weight: KL {:.5f} over {} tokens{}\n", trial.bits, trial.kl, budget.tokens, trial.bits == budget.bits ? ", chosen" : "");
   if (!r.plan.empty()) fmt::print("{:<44} {:>12} {:>12} {:>12} {:>6}\n", "planned", "weights", "energy", "sensitivity", "bits");
   for (const PlannedRate& layer : r.plan)
     fmt::print("{:<44} {:>12} {:>12.3g} {:>12.3g} {:>6.2f}\n", layer.name, layer.weights, layer.energy, layer.sensitivity, layer.bits);
@@ -80,10 +90,10 @@ int print_plan(const Globals& globals, const Context& context, const QuantizePla
 }
 
 QuantizeOptions options_of(QuantizeArguments& a) {
-  if (a.scheme.empty() && a.recipe.empty() && !a.target)
-    throw Error(ErrorCode::bad_call, "quantize", "say what to make: --scheme NAME, --recipe FILE, or --target-bits or --target-size");
-  if (!a.recipe.empty() && (!a.scheme.empty() || a.target))
-    throw Error(ErrorCode::bad_call, "quantize", "--recipe has the schemes of its steps; leave --scheme out, and targets of bits or bytes");
+  if (a.scheme.empty() && a.recipe.empty() && !a.target && !a.max_kl)
+    throw Error(ErrorCode::bad_call, "quantize", "say what to make: --scheme NAME, --recipe FILE, or --target-bits, --target-size or --max-kl");
+  if (!a.recipe.empty() && (!a.scheme.empty() || a.target || a.max_kl))
+    throw Error(ErrorCode::bad_call, "quantize", "--recipe has the schemes of its steps; leave --scheme out, and targets of bits, bytes or divergence");
   // The rates of the layers come from the target; the name says what was asked for.
   if (a.scheme.empty() && a.recipe.empty()) a.scheme = a.target.bits ? fmt::format("coded-{:g}", *a.target.bits) : "coded-4";
   QuantizeOptions options = {.target = a.target, .selection = a.selection, .algorithm = a.algorithm, .force = a.force, .strict = a.strict};
@@ -107,15 +117,21 @@ void add_quantize(CLI::App& app, Globals& globals) {
     const QuantizeOptions options = options_of(*a);
     if (a->dry_run) return print_plan(globals, *context, plan_checkpoint(a->model, options));
     if (a->output.empty()) throw Error(ErrorCode::bad_call, "quantize", "no directory to write; give one with -o");
-    const QuantizeResult result = quantize_checkpoint(*context, a->model, a->output, options, globals.progress());
-    for (const std::string& sentence : result.notes) note(globals, sentence);
-    for (const std::string& sentence : result.bad) note(globals, "BAD, written because of --force: " + sentence);
+    KlBudgetResult result;
+    if (a->max_kl) {
+      result = quantize_within_kl(*context, a->model, a->output, options, *a->max_kl, globals.progress());
+      a->scheme = fmt::format("coded-{:g}", result.bits);
+    } else {
+      result.made = quantize_checkpoint(*context, a->model, a->output, options, globals.progress());
+    }
+    for (const std::string& sentence : result.made.notes) note(globals, sentence);
+    for (const std::string& sentence : result.made.bad) note(globals, "BAD, written because of --force: " + sentence);
     if (globals.json) {
       globals.print_json("quantize", to_json(result, *a));
     } else {
       print(result, *a);
     }
-    return result.bad.empty() ? 0 : 1;
+    return result.made.bad.empty() ? 0 : 1;
   });
   std::string presets;
   for (const QuantScheme& preset : scheme_presets()) presets += (presets.empty() ? "" : ", ") + preset.name;
@@ -125,6 +141,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
   command.add_option("--scheme", a->scheme, presets);
   command.add_option("--target-bits", a->target.bits, "Choose the bits of every coded layer so that they are so many a weight together")->check(CLI::Range(2.0, 8.0));
   command.add_option("--target-size", a->target.bytes, "The same for the bytes of all weight files");
+  command.add_option("--max-kl", a->max_kl, "Choose them so that the divergence from the model on the text of --calibrate is at most this, nats per token")->check(CLI::PositiveNumber);
   command.add_option("--recipe", a->recipe, "A JSON file of steps: schemes, algorithms and the layers they are for (docs/recipes.md)");
   command.add_flag("--dry-run", a->dry_run, "Prints the plan, the size and how fast it can be at most; writes nothing");
   command.add_flag("--strict", a->strict, "Refuse what would otherwise be done in another way than asked for");

@@ -13,7 +13,7 @@ namespace {
 
 // Whose codes an algorithm may find.
 bool takes_codes(const TensorJob& job) {
-  return job.kind == TensorJob::Kind::quantize || (job.kind == TensorJob::Kind::code && job.coded.rate > 0);
+  return job.kind == TensorJob::Kind::quantize || job.rated();
 }
 
 using Knowledge = std::map<std::string, InputKnowledge, std::less<>>;  // by tap

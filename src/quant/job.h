@@ -15,12 +15,13 @@
 
 namespace codecllm {
 
-// What coded layers may take together; at most one of the two. The rate of each is then chosen (rate_plan.h).
+// What coded layers may take together, from which the rate of each is chosen (rate_plan.h), or the rates; at most one of the three.
 struct RateTarget {
-  std::optional<double> bits;      // per weight of the layers that a rate is chosen for, scales and container included
-  std::optional<uint64_t> bytes;   // of all weight files together
+  std::optional<double> bits = {};            // per weight of the layers that a rate is chosen for, scales and container included
+  std::optional<uint64_t> bytes = {};         // of all weight files together
+  std::map<std::string, double> layers = {};  // bits per weight of every layer that a rate is chosen for
 
-  explicit operator bool() const { return bits || bytes; }
+  explicit operator bool() const { return bits || bytes || !layers.empty(); }
 };
 
 struct QuantizeOptions {
@@ -49,6 +50,8 @@ struct TensorJob {
   size_t step = 0;                       // quantize: of the recipe
   std::vector<int32_t> outliers = {};    // quantize: columns that are kept as they are, ascending
 
+  // Entropy-coded at a rate that may be chosen.
+  bool rated() const { return kind == Kind::code && coded.rate > 0; }
   bool calibrated_inputs() const { return inputs && !inputs->dynamic; }
 };
 

@@ -283,7 +283,8 @@ void check_coded(const QuantizeOptions& options) {
   const bool rated = coded && coded->rate > 0;
   const auto refuse = [](const std::string& what) { throw Error(ErrorCode::bad_call, "quantize", what); };
   if (options.target && !rated) refuse("a target of bits or bytes goes with coded-B (such as coded-4.5)");
-  if (options.target.bits && options.target.bytes) refuse("give a target of bits or one of bytes");
+  if (int{options.target.bits.has_value()} + int{options.target.bytes.has_value()} + int{!options.target.layers.empty()} > 1)
+    refuse("give a target of bits, or one of bytes, or the rates of the layers");
   if (!coded) return;
   if (options.algorithm.clip || (options.algorithm.name != "rtn" && !(rated && options.algorithm.name == "gptq")))
     throw Error(ErrorCode::unsupported, "quantize", "coded-B takes --algorithm rtn or gptq, other coded schemes rtn alone, all without --clip");
@@ -293,10 +294,22 @@ void check_coded(const QuantizeOptions& options) {
 std::vector<PlannedRate> plan_target(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options,
                                      const std::string& output_path, QuantizeJob& job, const Progress& progress) {
   if (!options.target) return {};
-  const std::string parent = std::filesystem::absolute(output_path).parent_path();
-  std::vector<PlannedRate> plan = plan_rates(context, checkpoint, spec, options.target, options.algorithm.calibration, job, parent,
-                                             [&](double done, std::string_view what) { return !progress || progress(kPlannedShare * done, what); });
-  for (const PlannedRate& layer : plan) job.config["quantization_config"]["rates"][layer.name] = layer.bits;
+  const std::map<std::string, double>& given = options.target.layers;
+  std::vector<PlannedRate> plan;
+  if (given.empty()) {
+    const std::string parent = std::filesystem::absolute(output_path).parent_path();
+    plan = plan_rates(context, checkpoint, spec, options.target, options.algorithm.calibration, job, parent,
+                      [&](double done, std::string_view what) { return !progress || progress(kPlannedShare * done, what); });
+  }
+  for (TensorJob& tensor : job.tensors) {
+    if (!tensor.rated()) continue;
+    if (!given.empty()) {
+      const auto rate = given.find(tensor.module);
+      if (rate == given.end()) throw Error(ErrorCode::bad_call, "quantize", "no rate is given for " + tensor.module);
+      tensor.coded.rate = rate->second;
+    }
+    job.config["quantization_config"]["rates"][tensor.module] = tensor.coded.rate;
+  }
   return plan;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 
 #include "model/weights.h"
@@ -67,14 +68,15 @@ PlannedRate study(const TensorJob& tensor, const DiagonalOfInputs* inputs) {
   }
   PlannedRate layer = {.name = tensor.module, .weights = rows * columns};
   for (const double square : squares) layer.energy += square / static_cast<double>(layer.weights);
-  if (inputs == nullptr) return layer;
-  const std::vector<double> h = inputs->of(tensor.module, columns);
+  const std::vector<double> h = inputs != nullptr ? inputs->of(tensor.module, columns) : std::vector<double>(squares.size(), 1.0);
   double mean = 0, output = 0;
   for (size_t k = 0; k < h.size(); ++k) {
     mean += h[k] / static_cast<double>(columns);
     output += h[k] * squares[k];
   }
   layer.sensitivity = output > 0 ? mean / output : 0;
+  // Of inputs that nobody has seen, halfway (in bits) between this and errors that count alike everywhere.
+  if (inputs == nullptr) layer.sensitivity = std::sqrt(layer.sensitivity);
   return layer;
 }
 
@@ -84,7 +86,7 @@ uint64_t other_bytes(const Context& context, const Checkpoint& checkpoint, const
   for (const TensorJob& tensor : job.tensors) {
     bytes += 16;  // of the file's header beyond the declaration
     for (const TensorDecl& decl : tensor.decls) bytes += decl.name.size() + 112;
-    if (tensor.kind == TensorJob::Kind::code && tensor.coded.rate > 0) continue;
+    if (tensor.rated()) continue;
     const auto coded = tensor.kind == TensorJob::Kind::code
                            ? code_matrix(context, checkpoint, tensor, ScaleRule::restricted, {}, [](uint64_t, std::span<const std::byte>) {})
                            : std::nullopt;
@@ -109,20 +111,26 @@ void fill_water(std::vector<PlannedRate>& layers, double bits) {
   for (PlannedRate& layer : layers) layer.bits = bits_at(layer, high);
 }
 
+std::vector<PlannedRate> study_rates(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
+                                     const CalibrationOptions& calibration, const QuantizeJob& job,
+                                     const std::string& scratch_directory, const Progress& progress) {
+  std::optional<DiagonalOfInputs> inputs;
+  if (!calibration.text.empty()) {
+    std::filesystem::create_directories(scratch_directory);
+    inputs.emplace(context, checkpoint, spec, calibration, scratch_directory, progress);
+  }
+  std::vector<PlannedRate> layers;
+  for (const TensorJob& tensor : job.tensors)
+    if (tensor.rated()) layers.push_back(study(tensor, inputs ? &*inputs : nullptr));
+  return layers;
+}
+
 std::vector<PlannedRate> plan_rates(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
                                     const RateTarget& target, const CalibrationOptions& calibration, QuantizeJob& job,
                                     const std::string& scratch_directory, const Progress& progress) {
-  std::optional<DiagonalOfInputs> inputs;
-  if (!calibration.text.empty()) inputs.emplace(context, checkpoint, spec, calibration, scratch_directory, progress);
-  std::vector<PlannedRate> layers;
-  std::vector<TensorJob*> jobs;
+  std::vector<PlannedRate> layers = study_rates(context, checkpoint, spec, calibration, job, scratch_directory, progress);
   double weights = 0;
-  for (TensorJob& tensor : job.tensors) {
-    if (tensor.kind != TensorJob::Kind::code || tensor.coded.rate == 0) continue;
-    layers.push_back(study(tensor, inputs ? &*inputs : nullptr));
-    jobs.push_back(&tensor);
-    weights += static_cast<double>(layers.back().weights);
-  }
+  for (const PlannedRate& layer : layers) weights += static_cast<double>(layer.weights);
   double bits = target.bits.value_or(0) * weights;
   if (target.bytes) {
     const uint64_t others = other_bytes(context, checkpoint, job);
@@ -131,7 +139,9 @@ std::vector<PlannedRate> plan_rates(const Context& context, const Checkpoint& ch
     bits = 8.0 * static_cast<double>(*target.bytes - others);
   }
   fill_water(layers, bits);
-  for (size_t i = 0; i < layers.size(); ++i) jobs[i]->coded.rate = layers[i].bits;
+  auto layer = layers.begin();
+  for (TensorJob& tensor : job.tensors)
+    if (tensor.rated()) tensor.coded.rate = (layer++)->bits;
   return layers;
 }
 

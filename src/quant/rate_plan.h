@@ -23,9 +23,14 @@ struct PlannedRate {
 // not reach so few.
 void fill_water(std::vector<PlannedRate>& layers, double bits);
 
-// Chooses the rates of the job's coded tensors. With a calibration text, the sensitivity is that of the layer's output,
-// relative to its energy: with the diagonal h of X^T X, mean(h) / sum over weights (w^2 h). Without, every weight's error
-// counts alike. scratch_directory takes the hidden states of the calibration.
+// The job's coded tensors that a rate is chosen for, without the rates. With a calibration text, the sensitivity is that of
+// the layer's output, relative to its energy: with the diagonal h of X^T X, mean(h) / sum over weights (w^2 h). Without, h = 1
+// and the square root of that. scratch_directory takes the hidden states of the calibration.
+std::vector<PlannedRate> study_rates(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
+                                     const CalibrationOptions& calibration, const QuantizeJob& job,
+                                     const std::string& scratch_directory, const Progress& progress);
+
+// Chooses the rates of the job's coded tensors.
 std::vector<PlannedRate> plan_rates(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
                                     const RateTarget& target, const CalibrationOptions& calibration, QuantizeJob& job,
                                     const std::string& scratch_directory, const Progress& progress);

@@ -100,6 +100,21 @@ TEST_F(CliJson, DryRunsWriteNothing) {
   EXPECT_FALSE(test::exists(temp_ / "q") || test::exists(temp_ / "q.partial"));
 }
 
+TEST_F(CliJson, BudgetOfDivergence) {
+  std::string text;
+  for (int i = 0; i < 40; ++i) text += "the man and the hen sat in the sun, again. ";
+  temp_.write("text", text);
+  const std::vector<std::string> call = {"quantize", model_, "-o", temp_ / "q", "--max-kl", "0.05", "--samples", "4", "--sample-tokens", "32", "--json"};
+  std::vector<std::string> whole = call;
+  whole.insert(whole.end(), {"--calibrate", temp_ / "text"});
+  const OrderedJson json = object_of(run(whole), "quantize", {"kl_mean", "kl_tokens", "trials", "plan", "verdict"});
+  EXPECT_LE(json.at("kl_mean").get<double>(), 0.05);
+  EXPECT_EQ(json.at("kl_tokens"), 4 * 31);
+  EXPECT_EQ(json.at("plan").size(), 15u);
+  EXPECT_EQ(read_json_file(temp_ / "q/config.json").at("quantization_config").at("scheme"), json.at("scheme"));
+  test::expect_refusal(run({"quantize", model_, "-o", temp_ / "r", "--max-kl", "0.05", "-q"}), 2, {"--calibrate"});
+}
+
 // Every table and row names the precision of the activations.
 TEST_F(CliJson, ComputeIsNamed) {
   temp_.write("text", "the hen and the man in the sun");

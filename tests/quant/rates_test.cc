@@ -61,6 +61,21 @@ TEST(RateTarget, SizeIsKeptAndNearlyUsed) {
   for (const PlannedRate& layer : result.plan) EXPECT_EQ(config.at("rates").at(layer.name).get<double>(), layer.bits);
 }
 
+// Without a text r = 1/2 log2(sqrt(v / n) / theta).
+TEST(RateTarget, WithoutATextBitsGoBySizeAndEnergy) {
+  const TempDirectory dir;
+  const std::string model = test::source_path("models/codecllm-stories");
+  QuantizeOptions options = {.scheme = scheme_preset("coded-4"), .target = {.bits = 4}};
+  options.selection.only = {"model.layers.0.*"};
+  const QuantizeResult result = quantize_checkpoint(two_threads(), model, dir / "q", options);
+  ASSERT_EQ(result.plan.size(), 7u);
+  const PlannedRate& first = result.plan.front();
+  for (const PlannedRate& layer : result.plan) {
+    const auto level = [](const PlannedRate& p) { return 0.25 * std::log2(p.energy / static_cast<double>(p.weights)); };
+    EXPECT_NEAR(layer.bits - first.bits, level(layer) - level(first), 1.01 / 64) << layer.name;
+  }
+}
+
 TEST(RateTarget, BitsAreTheSameOnEveryCallAndSpentWhereTheyCount) {
   const TempDirectory dir;
   const std::string model = test::source_path("models/codecllm-stories");
@@ -68,13 +83,13 @@ TEST(RateTarget, BitsAreTheSameOnEveryCallAndSpentWhereTheyCount) {
   options.selection.only = {"model.layers.0.*"};
   options.algorithm.calibration = {.text = model + "/heldout.txt", .samples = 2, .tokens = 64};
   double reached = 0;
-  const QuantizeResult first = quantize_checkpoint(two_threads(), model, dir / "a", options, [&](double done, std::string_view what) {
+  const QuantizeResult first = quantize_checkpoint(two_threads(), model, dir / "new/a", options, [&](double done, std::string_view what) {
     EXPECT_GE(done, reached) << what;
     reached = done;
     return true;
   });
   const QuantizeResult again = quantize_checkpoint(Context({.threads = 1}), model, dir / "b", options);
-  EXPECT_EQ(test::files_of(dir / "a"), test::files_of(dir / "b"));
+  EXPECT_EQ(test::files_of(dir / "new/a"), test::files_of(dir / "b"));
   double bits = 0, weights = 0;
   std::set<double> different;
   for (size_t i = 0; i < first.plan.size(); ++i) {

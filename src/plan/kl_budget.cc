@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/kl_budget.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+
+#include "base/clock.h"
+#include "eval/perplexity.h"
+
+namespace codecllm {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kStepsPerBit = 32, kLeast = 2 * kStepsPerBit, kMost = 8 * kStepsPerBit;
+constexpr int64_t kWindows = 32;
+constexpr double kStudied = 0.05, kTried = 0.85;  // shares of the progress
+
+// What a trial wrote, gone with its owner.
+class Trial {
+ public:
+  explicit Trial(std::string path) : path_(std::move(path)) {}
+  ~Trial() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  Trial(const Trial&) = delete;
+  Trial& operator=(const Trial&) = delete;
+
+ private:
+  const std::string path_;
+};
+
+class KlSearch {
+ public:
+  KlSearch(const Context& context, const std::string& model, const std::string& output, const QuantizeOptions& options, const Progress& progress)
+      : context_(context), directory_(model), output_(output), options_(options), progress_(progress), source_(load_model(context, model)) {
+    while (output_.size() > 1 && output_.back() == '/') output_.pop_back();
+    refuse_existing(output_);
+    const Checkpoint checkpoint(model);
+    const ModelSpec spec = read_spec(checkpoint);
+    const QuantizeJob job = plan_job(checkpoint, spec, options);
+    plan_ = study_rates(context, checkpoint, spec, options.algorithm.calibration, job, fs::absolute(output_).parent_path(), part(0, kStudied));
+    if (plan_.empty()) throw Error(ErrorCode::bad_call, "rates", "no layer is left that a rate could be chosen for");
+    CalibrationOptions scored = options.algorithm.calibration;
+    scored.samples = std::min(scored.samples, kWindows);
+    const CalibrationSamples samples = calibration_samples(model, spec, scored);
+    window_ = samples.window;
+    for (const std::vector<int32_t>& sample : samples.samples) tokens_.insert(tokens_.end(), sample.begin(), sample.end());
+  }
+
+  KlBudgetResult run(double most) {
+    KlBudgetResult result;
+    result.bits = least_rate(most, [&](double bits) { return try_rate(bits, result); }, result.trials);
+    for (const RateTrial& trial : result.trials)
+      if (trial.bits == result.bits) result.kl = trial.kl;
+    set_rates(result.bits);
+    result.made = quantize_checkpoint(context_, directory_, output_, options_, part(kTried, 1));
+    result.made.plan = std::move(plan_);
+    result.made.seconds = clock_.seconds();
+    return result;
+  }
+
+ private:
+  Progress part(double from, double to) const {
+    return [this, from, to](double done, std::string_view what) { return !progress_ || progress_(from + (to - from) * done, what); };
+  }
+
+  void set_rates(double bits) {
+    double weights = 0;
+    for (const PlannedRate& layer : plan_) weights += static_cast<double>(layer.weights);
+    fill_water(plan_, bits * weights);
+    options_.target = {};
+    for (const PlannedRate& layer : plan_) options_.target.layers[layer.name] = layer.bits;
+    options_.scheme = scheme_preset(fmt::format("coded-{:g}", bits));
+  }
+
+  // Nobody knows how many trials there will be: each takes a quarter of what is left of their share.
+  double try_rate(double bits, KlBudgetResult& result) {
+    const double step = (kTried - from_) / 4, from = from_;
+    from_ += step;
+    set_rates(bits);
+    const std::string out = output_ + ".trial";
+    QuantizeOptions options = options_;
+    options.force = true;
+    QuantizeResult made;
+    try {
+      made = quantize_checkpoint(context_, directory_, out, options, part(from, from + step / 2));
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::interrupted) throw;
+      const Trial partial(out + ".partial");
+      throw Error(ErrorCode::interrupted, "quantize", "interrupted while rates were tried; the same command starts over");
+    }
+    const Trial written(out);
+    if (!made.bad.empty() && !options_.force) return HUGE_VAL;  // as the output it would be refused
+    const DecoderModel model = load_model(context_, out);
+    const PerplexityResult scored = perplexity(model, tokens_, {.context = window_, .stride = window_}, &source_, part(from + step / 2, from + step));
+    result.tokens = scored.tokens;
+    log_line(context_, fmt::format("{:.3f} bits per weight: KL {:.5f}", bits, scored.kl_mean));
+    return scored.kl_mean;
+  }
+
+  const Stopwatch clock_;
+  const Context& context_;
+  const std::string directory_;
+  std::string output_;
+  QuantizeOptions options_;
+  const Progress& progress_;
+  const DecoderModel source_;
+  std::vector<PlannedRate> plan_;
+  int64_t window_ = 0;
+  std::vector<int32_t> tokens_;
+  double from_ = kStudied;
+};
+
+}  // namespace
+
+double least_rate(double most, FunctionRef<double(double bits)> kl, std::vector<RateTrial>& trials) {
+  int low = kLeast - 1, high = kMost + 1;  // in steps: too much divergence at low, not too much at high
+  int next = 4 * kStepsPerBit;
+  while (high - low > 1) {
+    trials.push_back({static_cast<double>(next) / kStepsPerBit, 0});
+    trials.back().kl = kl(trials.back().bits);
+    // A KL that is not a number is no good one.
+    const double excess = std::log2(trials.back().kl / most);
+    (excess <= 0 ? high : low) = next;
+    if (low == kMost)
+      throw Error(ErrorCode::bad_call, "rates", fmt::format("even 8 bits per weight diverge by {:.2g} nats per token; ask for more", trials.back().kl));
+    // The rate at which it would be just right, were it to fall by four with each bit; should that mislead, the middle.
+    const double away = (excess < HUGE_VAL ? std::clamp(0.5 * excess, -6.0, 6.0) : 1) * kStepsPerBit;
+    next = trials.size() < 4 ? next + static_cast<int>(std::ceil(away)) : (low + high) / 2;
+    next = std::clamp(next, low + 1, std::max(low + 1, high - 1));
+  }
+  return static_cast<double>(high) / kStepsPerBit;
+}
+
+KlBudgetResult quantize_within_kl(const Context& context, const std::string& model, const std::string& output,
+                                  QuantizeOptions options, double most, const Progress& progress) {
+  const auto coded = coded_scheme(options.scheme.name);
+  if (!coded || coded->rate == 0 || !options.recipe.empty() || options.target)
+    throw Error(ErrorCode::bad_call, "quantize", "a budget of divergence goes with coded-B, without targets of bits or bytes");
+  if (!(most > 0)) throw Error(ErrorCode::bad_call, "quantize", "a budget of divergence must be above 0");
+  if (options.algorithm.calibration.text.empty())
+    throw Error(ErrorCode::bad_call, "quantize", "a budget of divergence needs a text to measure on; give one with --calibrate");
+  return KlSearch(context, model, output, options, progress).run(most);
+}
+
+}  // namespace codecllm
