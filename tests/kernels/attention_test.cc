@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/attention_case.h"
+#include "paths.h"
 
 namespace codecllm {
 namespace {
@@ -101,7 +102,7 @@ TEST_P(Attention, RowsTogetherAreTheSameBits) {
   Rng rng(27);
   for (KvType type : {KvType::f32, KvType::f16, KvType::i8}) {
     for (int64_t head_dim : {20, 64}) {
-      for (int64_t heads : {1, 3, 8}) {
+      for (int64_t heads : test::kSanitized ? std::vector<int64_t>{3} : std::vector<int64_t>{1, 3, 8}) {
         Cache cache(type, head_dim, 200, rng);
         auto value = cache.values[150];
         value[head_dim] = INFINITY;  // head 1

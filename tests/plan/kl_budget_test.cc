@@ -48,6 +48,7 @@ QuantizeOptions of_one_attention(const std::string& model) {
 }
 
 TEST(KlBudget, IsKeptByTheLeastRateThatKeepsIt) {
+  if (test::kSanitized) GTEST_SKIP() << "a whole model, several times";
   const TempDirectory dir;
   const std::string model = test::source_path("models/codecllm-stories");
   const double most = 0.0005;

@@ -25,6 +25,10 @@ class CodedCheckpoint : public ::testing::Test {
   }
   ~CodedCheckpoint() override { fs::remove_all(directory_); }
 
+  void SetUp() override {
+    if (test::kSanitized) GTEST_SKIP() << "a whole model; smaller ones are coded in other tests";
+  }
+
   std::string make(const std::string& scheme) { return make(scheme, scheme); }
 
   std::string make(const std::string& name, const std::string& scheme) {

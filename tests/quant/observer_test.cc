@@ -104,7 +104,7 @@ double error_with(const std::vector<float>& values, const Range& range, const Qu
 }
 
 TEST(Observers, MseIsTheBestMagnitudeOfAll) {
-  std::vector<float> values = normal_values(20000, 4);
+  std::vector<float> values = normal_values(5000, 4);
   values[7] = 60;  // one outlier that is not worth its range
   const Histogram h = histogram_of(values);
   for (const QuantArgs& args : {kInt8, QuantArgs{.num_bits = 4}, QuantArgs{.num_bits = 8, .symmetric = false}}) {

@@ -115,6 +115,7 @@ TEST(LlmInt8, IsCloserThanPlainInt8WhereChannelsAreLarge) {
 
 // The model that ships, with large channels: INT8 activations lose it, and three remedies have it back.
 TEST(LlmInt8, RescuesTheModelThatShips) {
+  if (test::kSanitized) GTEST_SKIP() << "a whole model, for its perplexity";
   const TempDirectory temp;
   const std::string ships = test::source_path("models/codecllm-stories");
   std::filesystem::create_directories(temp / "m");
