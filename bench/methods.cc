@@ -7,8 +7,8 @@
 //                 [--samples N] [--tokens N] [--threads N] [--latency ROUNDS]
 //
 // An algorithm may end in "/clip"; a scheme in "/plain", which leaves calibration out (llm-int8/plain), or in the observer of
-// static scales (w8a8-static/mse). A row comes as soon as it is known; with --latency, which all models of the table take in
-// turns, at the end.
+// static scales (w8a8-static/mse). A row comes as soon as it is known; with --latency, which adds the seconds of calibration
+// and times that all models of the table take in turns, at the end.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -173,8 +173,8 @@ class Table {
   void fill() {
     original_ = subjects_.front().original();
     if (arguments_.latency > 0) timed_.push_back({load_model(context_, arguments_.models.front().first), {}, {}});
-    add_row(fmt::format("| the original | | a16 | {} | | {:.4f} | 1 | 0 |", original_.bits_per_weight, original_.text.perplexity) + answers_of(original_) + " |" +
-            further([](const Subject& s) { return fmt::format(" 1 (perplexity {:.4f}) | 0 |", s.original().text.perplexity); }), true);
+    add_row(fmt::format("| the original | | a16 | {} | | {:.4f} | 1 | 0 |", original_.bits_per_weight, original_.text.perplexity) + answers_of(original_) + further([](const Subject& s) { return fmt::format(" 1 (perplexity {:.4f}) | 0 |", s.original().text.perplexity); }),
+            original_);
     std::vector<std::pair<std::string, std::string>> rows;
     for (const std::string& scheme : arguments_.schemes)
       for (const std::string& algorithm : arguments_.algorithms)  // plain numbers have no codes to find
@@ -195,18 +195,21 @@ class Table {
   void print_head() const {
     std::string head = "| scheme | algorithm | compute | bits/weight | SQNR dB | perplexity | ratio | KL |";
     if (subjects_.front().asks()) head += " accuracy | same answers |";
-    head += " calibration s |";
     for (size_t i = 1; i < subjects_.size(); ++i)
       head += fmt::format(" {0}: ratio | {0}: KL |", fs::path(arguments_.models[i].first).filename().string());
-    if (arguments_.latency > 0) head += fmt::format(" prompt of {}, ms | token, ms |", kPrompt);
+    if (arguments_.latency > 0) head += fmt::format(" calibration s | prompt of {}, ms | token, ms |", kPrompt);
     std::string rule = "|";
     for (const char c : head.substr(1)) rule += c == '|' ? "---|" : "";
     fmt::print("{}\n{}\n", head, rule);
   }
 
-  // Where the models take turns, a row waits for its last two cells.
-  void add_row(std::string row, bool timed) {
-    if (arguments_.latency > 0) return rows_.emplace_back(std::move(row), timed), void();
+  // Where times are asked for, a row waits for them.
+  void add_row(std::string row, const Outcome& made) {
+    if (arguments_.latency > 0) {
+      if (made.refused.empty()) row += made.calibration_seconds > 0 ? fmt::format(" {:.1f} |", made.calibration_seconds) : " |";
+      rows_.emplace_back(std::move(row), made.refused.empty());
+      return;
+    }
     fmt::print("{}\n", row);
     std::fflush(stdout);
   }
@@ -215,17 +218,17 @@ class Table {
     const Outcome made = subjects_.front().make(scheme, algorithm, arguments_.latency > 0 ? &timed_ : nullptr);
     std::string row = fmt::format("| `{}` | {} |", scheme, scheme_preset(before_slash(scheme)).weights ? algorithm : "");
     if (!made.refused.empty()) {
-      row += fmt::format(" {} | | | | | |", made.refused) + (subjects_.front().asks() ? " | |" : "") + " |";
+      row += fmt::format(" {} | | | | | |", made.refused) + (subjects_.front().asks() ? " | |" : "");
     } else {
       row += fmt::format(" {} | {:.3f}{} | {} | {:.4f} | {:.5f} | {:.5f} |", made.compute, made.bits_per_weight, made.fitted ? " fitted" : "",
                          std::isnan(made.sqnr) ? "" : fmt::format("{:.2f}", made.sqnr), made.text.perplexity, ratio(made), made.text.kl_mean);
-      row += answers_of(made) + (made.calibration_seconds > 0 ? fmt::format(" {:.1f} |", made.calibration_seconds) : " |");
+      row += answers_of(made);
     }
     add_row(row + further([&](const Subject& subject) {
               const Outcome other = subject.make(scheme, algorithm, nullptr);
               if (!other.refused.empty()) return fmt::format(" {} | |", other.refused);
               return fmt::format(" {:.5f}{} | {:.5f} |", ratio(other), other.fitted ? " fitted" : "", other.text.kl_mean);
-            }), made.refused.empty());
+            }), made);
   }
 
   static double ratio(const Outcome& made) { return made.text.perplexity / made.text.reference_perplexity; }
@@ -256,7 +259,7 @@ class Table {
     auto timed = timed_.begin();
     for (const auto& [row, has] : rows_) {
       if (!has) {
-        fmt::print("{} | |\n", row);
+        fmt::print("{} | | |\n", row);
         continue;
       }
       fmt::print("{} {:.1f} | {:.3f} |\n", row, median(timed->prompt), median(timed->token));
