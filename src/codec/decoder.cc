@@ -43,8 +43,9 @@ void decode_panel_portable(const CodedView& view, int64_t panel, uint8_t* out) {
   const bool sparse = shape.kind == CodeKind::sparse;
   int64_t second_at = 0, third_at = 0, fourth_at = s.third_bits;  // the last runs downwards
   for (int64_t block = 0; block < view.blocks; ++block) {
+    // Where the vector tiers do, which read second digits a block ahead: nonsense decodes to the same on all.
+    if (block % kClampBlocks == 1 && second_at > s.second_bits) second_at = s.second_bits;
     if (block % kClampBlocks == 0) {
-      if (second_at > s.second_bits) second_at = s.second_bits;
       if (third_at > s.third_bits) third_at = s.third_bits;
       if (fourth_at < 0) fourth_at = 0;
     }

@@ -50,9 +50,14 @@ struct PanelReaders {
   PlaneReader second, third, fourth;
 };
 
+// A block on its way: what open() found, which finish() completes.
+struct Lanes {
+  vb v, raw;
+  uint64_t more;  // elements with a second digit; after it, those with a third
+};
+
 template <class Levels>
-VEC void add_digits(vb& v, uint64_t more, int unit, PanelReaders& streams) {
-  const uint64_t deep = streams.second.add<Levels::kSecond>(v, more, unit);
+VEC void add_later_digits(vb& v, uint64_t deep, int unit, PanelReaders& streams) {
   if constexpr (Levels::kThird > 0) {
     const uint64_t deeper = streams.third.add<Levels::kThird>(v, deep, unit);
     if constexpr (Levels::kFourth > 0) streams.fourth.add_below<Levels::kFourth>(v, deeper, unit);
@@ -62,11 +67,11 @@ VEC void add_digits(vb& v, uint64_t more, int unit, PanelReaders& streams) {
 // Codes + 128. fixed: the fields of low bits, first digit and sign.
 template <bool kOdd, int kLow, int kFirst>
 struct IntegerBlock {
-  static constexpr int kFixed = kLow + kFirst + 1, kBytes = 1;
+  static constexpr int kFixed = kLow + kFirst + 1, kBytes = 1, kUnit = 1 << kLow;
+  static constexpr bool kOwnSign = kFixed % 2 == 1;  // the sign has a plane of its own
   VEC static void prepare(const CodeShape&, uint8_t (&)[2][16]) {}
 
-  template <class Levels>
-  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&)[2][16], uint8_t* out) {
+  VEC static Lanes open(const uint8_t* fixed) {
     vb v;
     if constexpr (kFixed == 8) {
       v = load_bytes(fixed);
@@ -77,14 +82,14 @@ struct IntegerBlock {
     } else {
       v = load_pairs<0>(fixed);
     }
-    uint64_t negative;
-    if constexpr (kFixed % 2 == 1) {  // the sign has a plane of its own
-      negative = load64(fixed + (kFixed - 1) * 8);
-    } else {
-      negative = any_bits(v, 1 << (kFixed - 1));
-      v = bit_and(v, set1_byte((1 << (kFixed - 1)) - 1));
-    }
-    add_digits<Levels>(v, at_least(v, ((1 << kFirst) - 1) << kLow), 1 << kLow, streams);
+    const vb raw = v;
+    if constexpr (!kOwnSign) v = bit_and(v, set1_byte((1 << (kFixed - 1)) - 1));
+    return {v, raw, at_least(v, ((1 << kFirst) - 1) << kLow)};
+  }
+
+  VEC static void finish(const Lanes& lanes, const uint8_t* fixed, PanelReaders&, const uint8_t (&)[2][16], uint8_t* out) {
+    const uint64_t negative = kOwnSign ? load64(fixed + (kFixed - 1) * 8) : any_bits(lanes.raw, 1 << (kFixed - 1));
+    vb v = lanes.v;
     if constexpr (kOdd) {
       v = bit_xor(add_bytes(v, v), set1_byte(0x80));
       v = invert_where(bit_or(v, set1_byte(1)), negative, v);
@@ -98,32 +103,36 @@ struct IntegerBlock {
 
 // Codes + 128 of elements that are often zero. fixed: which are not.
 struct SparseBlock {
-  static constexpr int kFixed = 1, kBytes = 1;
+  static constexpr int kFixed = 1, kBytes = 1, kUnit = 1;
   VEC static void prepare(const CodeShape&, uint8_t (&)[2][16]) {}
 
-  template <class Levels>
-  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&)[2][16], uint8_t* out) {
+  VEC static Lanes open(const uint8_t* fixed) {
+    const vb none = set1_byte(0);
     const uint64_t more = load64(fixed);
-    vb v = add_where(set1_byte(0), more, 1);
-    add_digits<Levels>(v, more, 1, streams);
+    return {add_where(none, more, 1), none, more};
+  }
+
+  VEC static void finish(const Lanes& lanes, const uint8_t* fixed, PanelReaders& streams, const uint8_t (&)[2][16], uint8_t* out) {
+    const uint64_t negative = streams.fourth.signs_below(load64(fixed));
     // 128 - v = 255 - (v + 127)
-    store_bytes(out, invert_where(add_bytes(v, set1_byte(0x80)), streams.fourth.signs_below(more), add_bytes(v, set1_byte(0x7F))));
+    store_bytes(out, invert_where(add_bytes(lanes.v, set1_byte(0x80)), negative, add_bytes(lanes.v, set1_byte(0x7F))));
   }
 };
 
 // 8-bit floats: a nibble of sign and three bits of mantissa, and a digit.
 struct Float8Block {
-  static constexpr int kFixed = 6, kBytes = 1;
+  static constexpr int kFixed = 6, kBytes = 1, kUnit = 1;
   VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
     for (int i = 0; i < kClasses; ++i) tables[0][i] = static_cast<uint8_t>((shape.table[i] & 15) << 3);
   }
 
-  template <class Levels>
-  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&tables)[2][16], uint8_t* out) {
-    const vb raw = load_nibbles(fixed);
-    vb v = load_pairs<0>(fixed + 32);
-    add_digits<Levels>(v, at_least(v, 3), 1, streams);
-    store_bytes(out, bit_or(look_up(tables[0], v), add_where(raw, any_bits(raw, 8), 0x80 - 8)));
+  VEC static Lanes open(const uint8_t* fixed) {
+    const vb v = load_pairs<0>(fixed + 32);
+    return {v, load_nibbles(fixed), at_least(v, 3)};
+  }
+
+  VEC static void finish(const Lanes& lanes, const uint8_t*, PanelReaders&, const uint8_t (&tables)[2][16], uint8_t* out) {
+    store_bytes(out, bit_or(look_up(tables[0], lanes.v), add_where(lanes.raw, any_bits(lanes.raw, 8), 0x80 - 8)));
   }
 };
 
@@ -131,7 +140,8 @@ struct Float8Block {
 // tables: the exponent's seven high bits, and its low bit where a BF16's low byte has it.
 template <bool kWide>
 struct BfloatBlock {
-  static constexpr int kFixed = kWide ? 26 : 10, kBytes = kWide ? 4 : 2;
+  static constexpr int kFixed = kWide ? 26 : 10, kBytes = kWide ? 4 : 2, kUnit = 1;
+  static constexpr int kRaw = kWide ? 128 : 0;
   VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
     for (int i = 0; i < kClasses; ++i) {
       tables[0][i] = shape.table[i] >> 1;
@@ -139,14 +149,14 @@ struct BfloatBlock {
     }
   }
 
-  template <class Levels>
-  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&tables)[2][16], uint8_t* out) {
-    constexpr int kRaw = kWide ? 128 : 0;
-    const vb raw = load_bytes(fixed + kRaw);
-    vb v = load_pairs<0>(fixed + kRaw + 64);
-    add_digits<Levels>(v, at_least(v, 3), 1, streams);
-    const vb high = select_bits(set1_byte(0x80), raw, look_up(tables[0], v));
-    const vb low = select_bits(set1_byte(0x7F), raw, look_up(tables[1], v));
+  VEC static Lanes open(const uint8_t* fixed) {
+    const vb v = load_pairs<0>(fixed + kRaw + 64);
+    return {v, load_bytes(fixed + kRaw), at_least(v, 3)};
+  }
+
+  VEC static void finish(const Lanes& lanes, const uint8_t* fixed, PanelReaders&, const uint8_t (&tables)[2][16], uint8_t* out) {
+    const vb high = select_bits(set1_byte(0x80), lanes.raw, look_up(tables[0], lanes.v));
+    const vb low = select_bits(set1_byte(0x7F), lanes.raw, look_up(tables[1], lanes.v));
     const vb a = interleave8_low(low, high), b = interleave8_high(low, high);
     if constexpr (kWide) {
       const vb first = load_bytes(fixed), next = load_bytes(fixed + 64);
@@ -164,19 +174,21 @@ struct BfloatBlock {
 
 // F16: eight raw bits, a nibble of three raw bits (two of mantissa, the sign) and the digit's low bit, the digit's high bit.
 struct HalfBlock {
-  static constexpr int kFixed = 13, kBytes = 2;
+  static constexpr int kFixed = 13, kBytes = 2, kUnit = 1;
   VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
     for (int i = 0; i < kClasses; ++i) tables[0][i] = static_cast<uint8_t>((shape.table[i] & 31) << 2);
   }
 
-  template <class Levels>
-  VEC static void decode(const uint8_t* fixed, PanelReaders& streams, const uint8_t (&tables)[2][16], uint8_t* out) {
-    const vb low = load_bytes(fixed), nibble = load_nibbles(fixed + 64);
+  VEC static Lanes open(const uint8_t* fixed) {
+    const vb nibble = load_nibbles(fixed + 64);
     const uint64_t one = any_bits(nibble, 8), two = load64(fixed + 96);
-    vb v = add_where(add_where(set1_byte(0), one, 1), two, 2);
-    add_digits<Levels>(v, one & two, 1, streams);
-    vb high = bit_or(look_up(tables[0], v), bit_and(nibble, set1_byte(3)));
-    high = add_where(high, any_bits(nibble, 4), 0x80);
+    return {add_where(add_where(set1_byte(0), one, 1), two, 2), nibble, one & two};
+  }
+
+  VEC static void finish(const Lanes& lanes, const uint8_t* fixed, PanelReaders&, const uint8_t (&tables)[2][16], uint8_t* out) {
+    const vb low = load_bytes(fixed);
+    vb high = bit_or(look_up(tables[0], lanes.v), bit_and(lanes.raw, set1_byte(3)));
+    high = add_where(high, any_bits(lanes.raw, 4), 0x80);
     store_bytes(out, interleave8_low(low, high));
     store_bytes(out + 64, interleave8_high(low, high));
   }
@@ -187,19 +199,34 @@ struct LevelBits {
   static constexpr int kSecond = kSecondBits, kThird = kThirdBits, kFourth = kFourthBits;
 };
 
+// Three blocks are on their way: each step of one waits for the step before it, a dozen cycles, and the steps of the others
+// fill the time. Read-ahead past the last block stays within the panel's digits and the slack.
 template <class Block, class Levels>
 void decode_blocks(const CodedView& view, const PanelStreams& s, uint8_t* out) {
+  constexpr int kBlock = Block::kFixed * 8;
+  static_assert(2 * kBlock < kCodedSlack);
   PanelReaders streams = {{s.second, 0, s.second_bits}, {s.third, 0, s.third_bits}, {s.third, s.third_bits, 0}};
   alignas(16) uint8_t tables[2][16];
   Block::prepare(view.shape, tables);
-  const uint8_t* fixed = s.fixed;
+  const auto second_digits = [&](Lanes& lanes) __attribute__((always_inline)) {
+    lanes.more = streams.second.add<Levels::kSecond>(lanes.v, lanes.more, Block::kUnit);
+  };
+  const uint8_t* fixed = s.fixed;  // of the block to finish
+  Lanes first = Block::open(fixed), second = Block::open(fixed + kBlock);
+  second_digits(first);
   for (int64_t block = 0; block < view.blocks;) {
     streams.second.clamp();
     streams.third.clamp();
     streams.fourth.clamp_downwards();
     const int64_t stop = view.blocks - block > kClampBlocks ? block + kClampBlocks : view.blocks;
-    for (; block < stop; ++block, fixed += Block::kFixed * 8, out += kCodedBlock * Block::kBytes)
-      Block::template decode<Levels>(fixed, streams, tables, out);
+    for (; block < stop; ++block, fixed += kBlock, out += kCodedBlock * Block::kBytes) {
+      second_digits(second);
+      const Lanes third = Block::open(fixed + 2 * kBlock);
+      add_later_digits<Levels>(first.v, first.more, Block::kUnit, streams);
+      Block::finish(first, fixed, streams, tables, out);
+      first = second;
+      second = third;
+    }
   }
 }
 
