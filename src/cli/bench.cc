@@ -112,6 +112,7 @@ void print(const OrderedJson& out) {
 int bench(const Globals& globals, const BenchArguments& a) {
   if (!a.op.empty()) return bench_gemm(globals, a.size, a.schemes, a.compute, a.rounds);
   if (!a.size.empty()) throw Error(ErrorCode::bad_call, "bench", "--size goes with --op gemm");
+  if (a.measure.requests > 0) return bench_requests(globals, targets_of(a), a.measure);
   if (a.profile) return bench_profile(globals, targets_of(a), a.measure, a.rounds);
   std::vector<Run> runs;
   // All processes are started before this one has threads. The machine is probed in one of its own, so that the probe's
@@ -169,6 +170,8 @@ void add_bench(CLI::App& app, Globals& globals) {
   command.add_option("--op", a->op, "Measure one operation with --scheme and --size instead of models: gemm")->check(CLI::IsMember({"gemm"}));
   command.add_option("--size", a->size, "With --op gemm: M,N,K of y [M, N] = x [M, K] . w")->delimiter(',')->expected(3)->check(CLI::Range(int64_t{1}, int64_t{1} << 18));
   command.add_flag("--profile", a->profile, "Time by operation, kernel by layer, memory by owner");
+  command.add_option("--requests", a->measure.requests, "Run so many prompts, of a quarter to all of --prompt-tokens, up to the largest --batch at once")
+      ->check(CLI::Range(1, 1 << 20));
   command.add_option("--rounds", a->rounds, "Rounds in which the models take turns; medians are shown")->check(CLI::Range(1, 1000))->capture_default_str();
   command.add_option("--prompt-tokens", a->measure.prompt_tokens, "Tokens of the prefill")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
   command.add_option("--decode-tokens", a->measure.decode_tokens, "Tokens decoded one by one")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();

@@ -16,6 +16,9 @@ int bench_gemm(const Globals& globals, const std::vector<int64_t>& size, const s
 // bench --profile: time by operation, kernel by layer, memory by owner.
 int bench_profile(const Globals& globals, const std::vector<BenchTarget>& targets, const MeasureOptions& options, int rounds);
 
+// bench --requests N: many prompts, as a server runs them.
+int bench_requests(const Globals& globals, const std::vector<BenchTarget>& targets, const MeasureOptions& options);
+
 // The fields of "machine" that every form of bench prints.
 OrderedJson machine_fields(const Context& context, double read_bytes_s, double int8_ops_s, double bf16_flops_s, double two_over_one);
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "gen/machine.h"
+#include "gen/requests.h"
 #include "model/compute.h"
 #include "model/synthetic.h"
 
@@ -63,6 +64,12 @@ OrderedJson round_json(const Measurement& m) {
   return out;
 }
 
+OrderedJson requests_json(const RequestStats& s) {
+  return {{"requests", s.requests}, {"prompt_tokens", s.prompt_tokens}, {"decoded_tokens", s.decoded_tokens}, {"seconds", s.seconds},
+          {"tok_s", static_cast<double>(s.prompt_tokens + s.decoded_tokens) / s.seconds}, {"mean_latency_s", s.mean_latency_s},
+          {"mean_first_token_s", s.mean_first_s}, {"peak_rss_bytes", peak_rss_bytes()}};
+}
+
 OrderedJson machine_json(const MachineState& machine) {
   return {{"read_bytes_s", machine.read_bytes_s}, {"int8_ops_s", machine.int8_ops_s},
           {"bf16_flops_s", machine.bf16_flops_s}, {"two_over_one", machine.two_over_one}};
@@ -83,6 +90,7 @@ void serve(int from, int to, const BenchTarget& target, const Globals& globals, 
   const double load_s = clock.seconds();
   Measurer measurer(model, options);
   answer_questions(from, to, [&](const std::string& question) -> OrderedJson {
+    if (question == "requests") return requests_json(run_requests(model, options, options.requests));
     if (question == "round") return round_json(measurer.round());
     return {{"compute", compute_of(model.weights)}, {"weight_bytes", model.weights.bytes()}, {"bits_per_weight", bits_per_weight(model)},
             {"read_bytes_per_token", model.read_bytes_per_token()}, {"kv_bytes", measurer.kv_bytes()}, {"load_s", load_s}};

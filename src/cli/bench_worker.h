@@ -32,7 +32,7 @@ class BenchWorker {
   ~BenchWorker();
   BenchWorker(BenchWorker&& other) noexcept;
 
-  // Asks and waits: "info" (answered once the model is loaded) or "round". Throws what the worker threw.
+  // Asks and waits: "info" (answered once the model is loaded), "round" or "requests". Throws what the worker threw.
   Json ask(const std::string& question);
 
  private:

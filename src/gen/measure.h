@@ -16,6 +16,7 @@ struct MeasureOptions {
   int64_t decode_tokens = 32;
   std::vector<int64_t> batches = {4, 8, 16};  // sequences decoded together, beside one
   KvType kv = KvType::f16;
+  int64_t requests = 0;                       // of run_requests
 };
 
 // One round; medians over rounds are the caller's.

@@ -215,6 +215,19 @@ TEST_F(CliJson, Bench) {
               1e-9);
 }
 
+TEST_F(CliJson, BenchOfRequests) {
+  const OrderedJson json = object_of(run({"bench", model_, "--json", "--requests", "5", "--prompt-tokens", "200", "--decode-tokens", "4", "--batch", "2"}),
+                                     "bench", {"requests", "runs"});
+  EXPECT_EQ(json.at("requests"), 5);
+  const OrderedJson& row = json.at("runs").at(0);
+  EXPECT_EQ(row.at("decoded_tokens"), 5 * 4);
+  EXPECT_GE(row.at("prompt_tokens").get<int64_t>(), 5 * 50);
+  EXPECT_LE(row.at("prompt_tokens").get<int64_t>(), 5 * 200);
+  EXPECT_LE(row.at("mean_first_token_s").get<double>(), row.at("mean_latency_s").get<double>());
+  EXPECT_LE(5 * row.at("mean_latency_s").get<double>(), 2 * row.at("seconds").get<double>());  // two at a time
+  EXPECT_GT(row.at("tok_s").get<double>(), 0);
+}
+
 TEST_F(CliJson, ErrorsPrintNoObject) {
   for (const char* command : {"inspect", "verify"})
     test::expect_refusal(run({command, temp_ / "nothing", "--json", "-q"}), 2);
