@@ -111,7 +111,7 @@ TEST_F(CliJson, BudgetOfDivergence) {
   EXPECT_LE(json.at("kl_mean").get<double>(), 0.05);
   EXPECT_EQ(json.at("kl_tokens"), 4 * 31);
   EXPECT_EQ(json.at("plan").size(), 15u);
-  EXPECT_EQ(read_json_file(temp_ / "q/config.json").at("quantization_config").at("scheme"), json.at("scheme"));
+  EXPECT_EQ(read_json_file(temp_ / "q/config.json").at("quantization_config").at("scheme").get<std::string>(), json.at("scheme").get<std::string>());
   test::expect_refusal(run({"quantize", model_, "-o", temp_ / "r", "--max-kl", "0.05", "-q"}), 2, {"--calibrate"});
 }
 
