@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 . tools/setup.sh
 setup_packages build
 mkdir -p build/logs
+echo "building codecllm: some minutes the first time (log: build/logs/demo-build.log)"
 if ! { cmake --preset release -DCODECLLM_TESTS=OFF -DCODECLLM_BENCH=OFF &&
        cmake --build --preset release --target codecllm_cli -j "$(nproc)"; } >build/logs/demo-build.log 2>&1; then
   grep -E -A 12 '^FAILED|error:|CMake Error' build/logs/demo-build.log | head -n 60

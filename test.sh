@@ -3,7 +3,8 @@
 # Installs what is missing, builds and runs all tests. The last line is "N passed, N failed"; exit 1 if one failed.
 #   ./test.sh [STAGE...]     stages: release asan fuzz tsan aarch64 (default: all of them, in this order)
 #   release  g++, every test, the layer check, the installed package
-#   asan     clang, warnings as errors, address and undefined-behaviour sanitizers: every test
+#   asan     clang, warnings as errors, address and undefined-behaviour sanitizers: every test but those of whole models,
+#            with smaller tiles in the AVX-512 products
 #   fuzz     the fuzz targets of the same build, FUZZ_SECONDS (default 20) each
 #   tsan     thread sanitizer: thread pool, kernels, model, generation
 #   aarch64  cross build of base, format, codec and kernels; their tests under qemu

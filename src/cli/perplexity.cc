@@ -28,6 +28,8 @@ void add_perplexity(CLI::App& app, Globals& globals) {
       if (reference->tokenizer.encode(text, true, false) != tokens)
         throw Error(ErrorCode::bad_call, "perplexity", "model and reference split the text into different tokens", {.file = a->reference});
     }
+    if (a->options.context > loaded.model.spec.max_positions)
+      note(globals, fmt::format("windows of {} tokens are longer than the {} that the model was trained with", a->options.context, loaded.model.spec.max_positions));
     const PerplexityResult r = perplexity(loaded.model, tokens, a->options, reference ? &reference->model : nullptr, globals.progress());
     OrderedJson out = {{"perplexity", r.perplexity}, {"nll", r.nll}, {"tokens", r.tokens}, {"compute", compute_of(loaded.model.weights)},
                        {"logits_finite", r.logits_finite}, {"loss_finite", r.loss_finite}};

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "eval/perplexity.h"
 
 namespace codecllm {
@@ -21,18 +22,34 @@ constexpr int kStepsPerBit = 32, kLeast = 2 * kStepsPerBit, kMost = 8 * kStepsPe
 constexpr int64_t kWindows = 32;
 constexpr double kStudied = 0.05, kTried = 0.85;  // shares of the progress
 
-// What a trial wrote, gone with its owner.
-class Trial {
+// A folder beside the output for what trials write, gone with its owner. The mark tells what a killed call left from
+// somebody else's folder.
+class TrialFolder {
  public:
-  explicit Trial(std::string path) : path_(std::move(path)) {}
-  ~Trial() {
+  explicit TrialFolder(const std::string& path) : path_(path) {
+    if (fs::exists(path_) && !fs::exists(mark()))
+      throw Error(ErrorCode::bad_call, "rates", "trials would be written here, but there is a folder of other content; move it away", {.file = path_});
+    fs::remove_all(path_);
+    fs::create_directories(path_);
+    write_file_atomically(mark(), "");
+  }
+  ~TrialFolder() {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
   }
-  Trial(const Trial&) = delete;
-  Trial& operator=(const Trial&) = delete;
+  TrialFolder(const TrialFolder&) = delete;
+  TrialFolder& operator=(const TrialFolder&) = delete;
+
+  // Where the next trial is written; what was there is gone.
+  std::string next() {
+    const std::string out = path_ + "/model";
+    fs::remove_all(out);
+    fs::remove_all(out + ".partial");
+    return out;
+  }
 
  private:
+  std::string mark() const { return path_ + "/.codecllm-trials"; }
   const std::string path_;
 };
 
@@ -49,6 +66,7 @@ class KlSearch {
     if (plan_.empty()) throw Error(ErrorCode::bad_call, "rates", "no layer is left that a rate could be chosen for");
     CalibrationOptions scored = options.algorithm.calibration;
     scored.samples = std::min(scored.samples, kWindows);
+    trials_.emplace(output_ + ".trial");
     const CalibrationSamples samples = calibration_samples(model, spec, scored);
     window_ = samples.window;
     for (const std::vector<int32_t>& sample : samples.samples) tokens_.insert(tokens_.end(), sample.begin(), sample.end());
@@ -85,7 +103,7 @@ class KlSearch {
     const double step = (kTried - from_) / 4, from = from_;
     from_ += step;
     set_rates(bits);
-    const std::string out = output_ + ".trial";
+    const std::string out = trials_->next();
     QuantizeOptions options = options_;
     options.force = true;
     QuantizeResult made;
@@ -93,10 +111,8 @@ class KlSearch {
       made = quantize_checkpoint(context_, directory_, out, options, part(from, from + step / 2));
     } catch (const Error& error) {
       if (error.code() != ErrorCode::interrupted) throw;
-      const Trial partial(out + ".partial");
       throw Error(ErrorCode::interrupted, "quantize", "interrupted while rates were tried; the same command starts over");
     }
-    const Trial written(out);
     if (!made.bad.empty() && !options_.force) return HUGE_VAL;  // as the output it would be refused
     const DecoderModel model = load_model(context_, out);
     const PerplexityResult scored = perplexity(model, tokens_, {.context = window_, .stride = window_}, &source_, part(from + step / 2, from + step));
@@ -116,6 +132,7 @@ class KlSearch {
   int64_t window_ = 0;
   std::vector<int32_t> tokens_;
   double from_ = kStudied;
+  std::optional<TrialFolder> trials_;
 };
 
 }  // namespace

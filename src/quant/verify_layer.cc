@@ -144,8 +144,9 @@ std::string judge(const LayerReport& report, const PackedReader& reader, const s
   const double floor = floor_of(args, origin);
   if (report.sqnr_db < floor || report.poor_rows * 20 > filled) {
     std::snprintf(text, sizeof text,
-                  "SQNR %.1f dB, and %lld of %lld rows below %.0f dB: the scales do not fit the rows; use one per channel or group",
-                  report.sqnr_db, static_cast<long long>(report.poor_rows), static_cast<long long>(filled), floor);
+                  "SQNR %.1f dB, and %lld of %lld rows below %.0f dB: the scales do not fit the rows; use %s", report.sqnr_db,
+                  static_cast<long long>(report.poor_rows), static_cast<long long>(filled), floor,
+                  args.strategy == Strategy::tensor ? "one per channel or group" : "groups, smaller ones, or more bits");
     return text;
   }
   return "";

@@ -109,6 +109,20 @@ TEST(KlBudget, RefusalsLeaveNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
 }
 
+TEST(KlBudget, TakesOverWhatAKilledCallLeftAndLeavesOthersAlone) {
+  const TempDirectory dir;
+  const std::string model = test::source_path("models/codecllm-stories");
+  std::filesystem::create_directories(dir / "q.trial");
+  dir.write("q.trial/notes", "mine");
+  EXPECT_THROW(quantize_within_kl(two_threads(), model, dir / "q", of_one_attention(model), 0.5), Error);
+  EXPECT_EQ(read_file(dir / "q.trial/notes"), "mine");
+  std::filesystem::remove(dir / "q.trial/notes");
+  dir.write("q.trial/.codecllm-trials", "");
+  std::filesystem::create_directories(dir / "q.trial/model");
+  EXPECT_LE(quantize_within_kl(two_threads(), model, dir / "q", of_one_attention(model), 0.5).kl, 0.5);
+  EXPECT_FALSE(std::filesystem::exists(dir / "q.trial"));
+}
+
 TEST(KlBudget, StopsWhenAsked) {
   const TempDirectory dir;
   const std::string model = test::source_path("models/codecllm-stories");
