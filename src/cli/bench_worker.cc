@@ -90,7 +90,7 @@ void serve(int from, int to, const BenchTarget& target, const Globals& globals, 
   const double load_s = clock.seconds();
   Measurer measurer(model, options);
   answer_questions(from, to, [&](const std::string& question) -> OrderedJson {
-    if (question == "requests") return requests_json(run_requests(model, options, options.requests));
+    if (question == "requests") return requests_json(run_requests(model, options));
     if (question == "round") return round_json(measurer.round());
     return {{"compute", compute_of(model.weights)}, {"weight_bytes", model.weights.bytes()}, {"bits_per_weight", bits_per_weight(model)},
             {"read_bytes_per_token", model.read_bytes_per_token()}, {"kv_bytes", measurer.kv_bytes()}, {"load_s", load_s}};

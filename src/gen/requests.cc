@@ -18,10 +18,10 @@ struct Request {
 
 class RequestQueue {
  public:
-  RequestQueue(const DecoderModel& model, const MeasureOptions& options, int64_t requests)
+  RequestQueue(const DecoderModel& model, const MeasureOptions& options)
       : model_(model),
         options_(options),
-        waiting_(requests),
+        waiting_(options.requests),
         most_(*std::max_element(options.batches.begin(), options.batches.end())),
         cache_(model.spec, options.kv, most_ * (options.prompt_tokens + options.decode_tokens), most_),
         forward_(model, cache_) {}
@@ -87,8 +87,8 @@ class RequestQueue {
 
 }  // namespace
 
-RequestStats run_requests(const DecoderModel& model, const MeasureOptions& options, int64_t requests) {
-  return RequestQueue(model, options, requests).run();
+RequestStats run_requests(const DecoderModel& model, const MeasureOptions& options) {
+  return RequestQueue(model, options).run();
 }
 
 }  // namespace codecllm

@@ -12,9 +12,9 @@ struct RequestStats {
   double mean_latency_s = 0, mean_first_s = 0;  // from the step that takes a request up to its last, and its first, token
 };
 
-// Prompts of a quarter to all of options.prompt_tokens, made-up tokens, options.decode_tokens decoded for each, without
-// sampling. All wait from the beginning; up to the largest of options.batches are under way at once: every step decodes a
-// token of each and, while there is room, reads the next prompt (continuous batching: Yu et al., Orca, 2022).
-RequestStats run_requests(const DecoderModel& model, const MeasureOptions& options, int64_t requests);
+// options.requests prompts of a quarter to all of options.prompt_tokens, made-up tokens, options.decode_tokens decoded for
+// each, without sampling. All wait from the beginning; up to the largest of options.batches are under way at once: every
+// step decodes a token of each and, while there is room, reads the next prompt (continuous batching: Yu et al., Orca, 2022).
+RequestStats run_requests(const DecoderModel& model, const MeasureOptions& options);
 
 }  // namespace codecllm

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr int kStepsPerBit = 32, kLeast = 2 * kStepsPerBit, kMost = 8 * kStepsPerBit;
 constexpr int64_t kWindows = 32;
-constexpr double kStudied = 0.05, kTried = 0.85;  // shares of the progress
+constexpr double kStudied = 0.05;  // share of the progress
 
 // A folder beside the output for what trials write, gone with its owner. The mark tells what a killed call left from
 // somebody else's folder.
@@ -47,9 +47,21 @@ class TrialFolder {
     fs::remove_all(out + ".partial");
     return out;
   }
+  // What was written there is the best so far.
+  void keep() {
+    fs::remove_all(kept());
+    fs::rename(path_ + "/model", kept());
+  }
+  void publish(const std::string& output) {
+    refuse_existing(output);
+    std::error_code error;
+    fs::rename(kept(), output, error);
+    if (error) throw Error(ErrorCode::io, "write", error.message(), {.file = output});
+  }
 
  private:
   std::string mark() const { return path_ + "/.codecllm-trials"; }
+  std::string kept() const { return path_ + "/kept"; }
   const std::string path_;
 };
 
@@ -74,11 +86,10 @@ class KlSearch {
 
   KlBudgetResult run(double most) {
     KlBudgetResult result;
-    result.bits = least_rate(most, [&](double bits) { return try_rate(bits, result); }, result.trials);
-    for (const RateTrial& trial : result.trials)
-      if (trial.bits == result.bits) result.kl = trial.kl;
+    result.bits = least_rate(most, [&](double bits) { return try_rate(bits, most, result); }, result.trials);
     set_rates(result.bits);
-    result.made = quantize_checkpoint(context_, directory_, output_, options_, part(kTried, 1));
+    trials_->publish(output_);
+    if (progress_) progress_(1, "writing");
     result.made.plan = std::move(plan_);
     result.made.seconds = clock_.seconds();
     return result;
@@ -99,8 +110,8 @@ class KlSearch {
   }
 
   // Nobody knows how many trials there will be: each takes a quarter of what is left of their share.
-  double try_rate(double bits, KlBudgetResult& result) {
-    const double step = (kTried - from_) / 4, from = from_;
+  double try_rate(double bits, double most, KlBudgetResult& result) {
+    const double step = (1 - from_) / 4, from = from_;
     from_ += step;
     set_rates(bits);
     const std::string out = trials_->next();
@@ -118,6 +129,11 @@ class KlSearch {
     const PerplexityResult scored = perplexity(model, tokens_, {.context = window_, .stride = window_}, &source_, part(from + step / 2, from + step));
     result.tokens = scored.tokens;
     log_line(context_, fmt::format("{:.3f} bits per weight: KL {:.5f}", bits, scored.kl_mean));
+    if (scored.kl_mean <= most) {  // the last of these is the one that is chosen
+      trials_->keep();
+      result.kl = scored.kl_mean;
+      result.made = std::move(made);
+    }
     return scored.kl_mean;
   }
 
@@ -145,7 +161,7 @@ double least_rate(double most, FunctionRef<double(double bits)> kl, std::vector<
     trials.back().kl = kl(trials.back().bits);
     // A KL that is not a number is no good one.
     const double excess = std::log2(trials.back().kl / most);
-    (excess <= 0 ? high : low) = next;
+    (trials.back().kl <= most ? high : low) = next;
     if (low == kMost)
       throw Error(ErrorCode::bad_call, "rates", fmt::format("even 8 bits per weight diverge by {:.2g} nats per token; ask for more", trials.back().kl));
     // The rate at which it would be just right, were it to fall by four with each bit; should that mislead, the middle.

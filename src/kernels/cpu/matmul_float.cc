@@ -26,7 +26,7 @@ void tile(const MatrixView& w, const float* x, float* y, int64_t y_stride, int64
   constexpr int64_t kPairBytes = E == Element::f32 ? 128 : 64;
   // As in matmul_int.cc: few rows wait for memory, many for the second-level cache.
   constexpr bool kFewRows = M <= 2;
-  constexpr int64_t kAheadBytes = kFewRows ? 4096 : 512, kAheadFloats = 192;
+  constexpr int64_t kAhead = kFewRows ? kAheadBytes : 512, kAheadFloats = 192;
   const int64_t panel_bytes = w.panel_bytes(), pairs = w.columns / 2;
   const uint8_t* weights = w.data + p0 * panel_bytes;
   Pack<vf, P * M> even, odd;
@@ -35,7 +35,7 @@ void tile(const MatrixView& w, const float* x, float* y, int64_t y_stride, int64
     Pack<vf, P> w0, w1;
     each<P>(EACH(p) {
       const uint8_t* at = weights + p * panel_bytes + pair * kPairBytes;
-      prefetch(at + kAheadBytes);
+      prefetch(at + kAhead);
       load_columns<E>(at, w0.at(p), w1.at(p));
     });
     if constexpr (!kFewRows)

@@ -5,12 +5,6 @@ namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
-VEC vf load_float8_scales(const MatrixView& w, int64_t index) {
-  if (w.scale_type == ScaleType::f32) return load(static_cast<const float*>(w.scales) + index);
-  const auto* bits = static_cast<const uint16_t*>(w.scales) + index;
-  return w.scale_type == ScaleType::bf16 ? load_bf16(bits) : load_f16(bits);
-}
-
 // Every output is, for each group, a sum over the even columns and one over the odd ones, their sum scaled and added:
 // the same for every number of rows in a tile. The last line of a row may hold columns that are not there: they are
 // zero, as their activations are.
@@ -26,7 +20,7 @@ void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int6
     for (int m = 0; m < M; ++m) even[m] = odd[m] = zero();
     for (int64_t line = g * group_lines; line < end; ++line) {
       vf columns[4];
-      if constexpr (M <= 2) prefetch(lines + line * kLineBytes + 4096);  // as in matmul_int.cc
+      if constexpr (M <= 2) prefetch(lines + line * kLineBytes + kAheadBytes);
       if constexpr (E == Element::e4m3) {
         load_e4m3(lines + line * kLineBytes, columns);
       } else {
@@ -40,7 +34,7 @@ void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int6
         odd[m] = fma(columns[3], set1(at[3]), odd[m]);
       }
     }
-    const vf scales = load_float8_scales(w, (panel * groups + g) * kPanelRows);
+    const vf scales = load_scales(w, (panel * groups + g) * kPanelRows);
     for (int m = 0; m < M; ++m) {
       const float own = x.scales == nullptr ? 1.0f : x.scales[(m0 + m) * x.groups + (x.groups == 1 ? 0 : g)];
       const vf sum = mul(add(even[m], odd[m]), set1(E == Element::e4m3 ? kE4m3Unit : 1.0f));

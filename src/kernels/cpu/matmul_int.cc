@@ -5,9 +5,6 @@ namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
-// The processor keeps about a dozen lines under way; asked for this far ahead, they are there when they are needed, also
-// where a group's end holds up the instructions behind it.
-constexpr int64_t kAheadBytes = 4096;
 // Tiles of many rows read weights and activations from the second-level cache, at a distance that their arithmetic covers.
 constexpr int64_t kNearBytes = 768, kNearActivations = 384;
 
@@ -19,12 +16,6 @@ constexpr int kTilePanels = kManyRegisters ? 2 : 1;
 static_assert(kTileRows<ByteDot> <= kMaxTileRows && kTileRows<WordDot> <= kMaxTileRows);
 
 int64_t tile_rows(int64_t halves) { return halves == 2 ? kTileRows<WordDot> : kTileRows<ByteDot>; }
-
-VEC vf load_scales(const MatrixView& w, int64_t index) {
-  if (w.scale_type == ScaleType::f32) return load(static_cast<const float*>(w.scales) + index);
-  const auto* bits = static_cast<const uint16_t*>(w.scales) + index;
-  return w.scale_type == ScaleType::bf16 ? load_bf16(bits) : load_f16(bits);
-}
 
 // The unsigned codes that stand for zero.
 VEC vi load_zeros(const MatrixView& w, int64_t index) {

@@ -284,6 +284,9 @@ struct Pack<T, 0> {};
 template <int B, class T, int N, int I, int J>
 VEC T& cell(Pack<T, N>& pack, Index<I>, Index<J>) { return pack.at(Index<I * B + J>()); }
 
+// The processor keeps about a dozen lines under way; asked for this far ahead, they come from memory when they are needed,
+// also where a group's end holds up the instructions behind it.
+constexpr int64_t kAheadBytes = 4096;
 VEC void prefetch(const void* p) { __builtin_prefetch(p); }
 
 VEC int32_t sum(vi x) {
@@ -297,6 +300,13 @@ VEC int32_t sum(vi x) {
 constexpr float kE4m3Unit = 256.0f;
 
 VEC vi zero_int() { return set1_int(0); }
+
+// Scales of a panel's sixteen rows.
+VEC vf load_scales(const MatrixView& w, int64_t index) {
+  if (w.scale_type == ScaleType::f32) return load(static_cast<const float*>(w.scales) + index);
+  const auto* bits = static_cast<const uint16_t*>(w.scales) + index;
+  return w.scale_type == ScaleType::bf16 ? load_bf16(bits) : load_f16(bits);
+}
 
 }  // namespace
 }  // namespace codecllm::CODECLLM_TIER
