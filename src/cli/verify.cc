@@ -19,6 +19,9 @@ void add_verify(CLI::App& app, Globals& globals) {
     const Checkpoint checkpoint(a->model);
     const std::optional<Checkpoint> reference = a->reference.empty() ? std::nullopt : std::optional<Checkpoint>(a->reference);
     const VerifyResult result = verify(*context, checkpoint, reference ? &*reference : nullptr, globals.progress());
+    if (result.unlike_reference)
+      throw Error(ErrorCode::bad_call, "verify", fmt::format("none of its quantized layers is like those of {}: give as --reference the model that it was made from", a->reference),
+                  {.file = a->model});
     if (globals.json) {
       OrderedJson layers = OrderedJson::array();
       for (const LayerReport& layer : result.layers) {

@@ -44,7 +44,7 @@ std::vector<std::string> files_ending(const std::string& directory, std::string_
 void check_is_directory(const std::string& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return;
-  if (!file_exists(path)) fail(ErrorCode::bad_call, "no such directory", path);
+  if (!file_exists(path)) throw Error(ErrorCode::bad_call, "checkpoint", "no such directory: '" + path + "'");
   fail(ErrorCode::bad_call, "this is a file; give the directory that holds it and its config.json, or a .gguf file", path);
 }
 

@@ -78,6 +78,8 @@ class Verifier {
     for (const std::string& name : expected_.others(context_.impl().pool)) complain(name, kDamaged);
     result_.checksums = expected_.checked();
     check_complete();
+    const auto like = [](const LayerReport& layer) { return layer.sqnr_db > 0; };
+    result_.unlike_reference = reference_ != nullptr && quantized_ > 0 && std::none_of(result_.layers.begin(), result_.layers.end(), like);
     return std::move(result_);
   }
 
@@ -85,8 +87,10 @@ class Verifier {
   static constexpr const char* kDamaged = "its bytes are not those that were written";
 
   void check(const TensorInfo& tensor) {
-    if (!module_of_codes(tensor).empty()) check_packed(tensor);
-    if (tensor.name.ends_with(kCodedSuffix)) check_coded(tensor);
+    const bool packed = !module_of_codes(tensor).empty(), coded = tensor.name.ends_with(kCodedSuffix);
+    if (packed || coded) ++quantized_;
+    if (packed) check_packed(tensor);
+    if (coded) check_coded(tensor);
     if (is_plain_float(tensor.dtype)) check_plain(tensor);
   }
 
@@ -208,6 +212,7 @@ class Verifier {
   ModelSpec spec_;
   std::optional<SmoothedSource> smoothed_;
   VerifyResult result_;
+  int64_t quantized_ = 0;  // layers
   ExpectedChecksums expected_;  // complains into result_
 };
 

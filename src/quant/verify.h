@@ -30,7 +30,7 @@ struct LayerReport {
 // over rows of very different size, an outlier, a wrong scale).
 double sqnr_floor_db(const QuantArgs& args);
 
-// 10 log10(signal / noise), sums of squares: infinite without noise, 0 where there is nothing at all.
+// 10 log10(signal / noise), sums of squares: infinite without noise.
 double sqnr_db(double signal, double noise);
 
 // What a layer was made from.
@@ -55,6 +55,7 @@ struct VerifyResult {
   int64_t checksums = 0;         // stored tensors that were held against a checksum; 0: none are stored with this model
   std::vector<LayerReport> layers;
   std::vector<std::string> bad;  // sentences that name the tensor
+  bool unlike_reference = false;  // no quantized layer is like the reference's: another shape, or an error of its own size
 };
 
 // Checks every tensor of a checkpoint: against its checksum where one is stored, plain ones for NaN and infinity, quantized ones as check_layer does, against the

@@ -119,16 +119,36 @@ TEST_F(Verify, MissingAndForeignTensorsAreNamed) {
 }
 
 TEST_F(Verify, AnotherModelsWeightsAreNoticed) {
-  make("llama", "int8");
-  source_ = test::edited_model("llama", temp_ / "other", [](Tensors& tensors) {
-    for (auto& [name, tensor] : tensors)
-      for (size_t i = 0; i < tensor.data.size() / 4; i += 2)
-        test::set_value(tensor, i, -test::values_of(tensor)[i]);
-  });
-  const VerifyResult r = check(tensors_, true);
-  EXPECT_EQ(r.bad.size(), 14u + 7u);
-  source_ = test::model_data("llama-bf16");  // other shapes
-  EXPECT_GE(check(tensors_, true).bad.size(), 14u);
+  for (const char* scheme : {"int8", "int8-coded"}) {
+    make("llama", scheme);
+    const std::string original = source_;
+    const auto every = [&](size_t stride) {
+      return test::edited_model("llama", temp_ / (scheme + std::to_string(stride)), [&](Tensors& tensors) {
+        for (auto& [name, tensor] : tensors)
+          for (size_t i = 0; i < tensor.data.size() / 4; i += stride) test::set_value(tensor, i, -test::values_of(tensor)[i]);
+      });
+    };
+    source_ = every(16);
+    const VerifyResult near = check(tensors_, true);
+    EXPECT_FALSE(near.bad.empty()) << scheme;
+    EXPECT_FALSE(near.unlike_reference) << scheme;
+    for (const std::string& other : {every(2), test::model_data("llama-bf16")}) {  // unlike weights; other shapes
+      source_ = other;
+      EXPECT_TRUE(check(tensors_, true).unlike_reference) << scheme << " " << other;
+    }
+    source_ = original;
+  }
+}
+
+TEST(SqnrFloor, FallsWithTheBitsAndIsNeverReachedByZeros) {
+  double last = 0;
+  for (int bits = 2; bits <= 8; ++bits) {
+    const double floor = sqnr_floor_db({.num_bits = bits});
+    EXPECT_GT(floor, last) << bits;
+    EXPECT_LT(floor, 6.02 * bits) << bits;
+    last = floor;
+  }
+  EXPECT_NEAR(last, 20.2, 0.1);
 }
 
 TEST_F(Verify, ShapesThatAreNotTheReferencesAreNamed) {
