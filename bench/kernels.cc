@@ -79,6 +79,7 @@ BENCHMARK_CAPTURE(product, int4_g128_a16, "int4-g128", false)->Arg(1)->Arg(8)->A
 BENCHMARK_CAPTURE(product, int4_g128_a8, "int4-g128", true)->Arg(1)->Arg(8)->Arg(64)->Arg(512);
 BENCHMARK_CAPTURE(attention, f16, KvType::f16)->Arg(128)->Arg(4096);
 BENCHMARK_CAPTURE(attention, int8, KvType::i8)->Arg(128)->Arg(4096);
+BENCHMARK_CAPTURE(attention, fp8, KvType::e4m3)->Arg(128)->Arg(4096);
 
 }  // namespace
 }  // namespace codecllm

@@ -102,8 +102,8 @@ CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const c
 }
 
 void add_kv(CLI::App& command, std::string& kv) {
-  command.add_option("--kv", kv, "Type of the KV cache: f16, int8 (one scale per head and token) or f32")
-      ->check(CLI::IsMember({"f16", "int8", "f32"}))->capture_default_str();
+  command.add_option("--kv", kv, "Type of the KV cache: f16, f32, int8 or fp8 (E4M3; either with one scale per head and token)")
+      ->check(CLI::IsMember({"f16", "int8", "fp8", "f32"}))->capture_default_str();
 }
 
 void add_compute(CLI::App& command, std::string& compute) {

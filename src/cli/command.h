@@ -39,7 +39,7 @@ CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const c
 #include "cli/commands.def"
 #undef COMMAND
 
-// --kv f16|int8|f32, into `kv`.
+// --kv f16|int8|fp8|f32, into `kv`.
 void add_kv(CLI::App& command, std::string& kv);
 
 // --compute a16|a8, into `compute`.

@@ -13,12 +13,13 @@ namespace codecllm::cli {
 
 void add_perplexity(CLI::App& app, Globals& globals) {
   struct Arguments {
-    std::string model, text, reference, compute = "a16";
+    std::string model, text, reference, compute = "a16", kv = "f16";
     PerplexityOptions options;
   };
   auto a = std::make_shared<Arguments>();
   CLI::App& command = add_command(app, globals, "perplexity", "How well a model predicts a text, alone or beside a reference", [&globals, a] {
     const auto context = globals.context();
+    a->options.kv = kv_type(a->kv);
     const std::string text = read_file(a->text);
     const Loaded loaded = load(*context, globals, a->model, a->compute);
     const std::vector<int32_t> tokens = loaded.tokenizer.encode(text, true, false);
@@ -31,7 +32,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
     if (a->options.context > loaded.model.spec.max_positions)
       note(globals, fmt::format("windows of {} tokens are longer than the {} that the model was trained with", a->options.context, loaded.model.spec.max_positions));
     const PerplexityResult r = perplexity(loaded.model, tokens, a->options, reference ? &reference->model : nullptr, globals.progress());
-    OrderedJson out = {{"perplexity", r.perplexity}, {"nll", r.nll}, {"tokens", r.tokens}, {"compute", compute_of(loaded.model.weights)},
+    OrderedJson out = {{"perplexity", r.perplexity}, {"nll", r.nll}, {"tokens", r.tokens}, {"compute", compute_of(loaded.model.weights)}, {"kv", a->kv},
                        {"logits_finite", r.logits_finite}, {"loss_finite", r.loss_finite}};
     if (r.compared)
       out.update({{"reference_perplexity", r.reference_perplexity}, {"ratio", r.perplexity / r.reference_perplexity},
@@ -56,6 +57,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
   command.add_option("--stride", a->options.stride, "Tokens from window to window (default: half the context)")->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command.add_flag("--decode-loop", a->options.decode_loop, "One token at a time through the KV cache, as generation runs");
   add_compute(command, a->compute);
+  add_kv(command, a->kv);
   command.add_option("--reference", a->reference, "Also KL divergence and agreement against this model");
 }
 

@@ -132,7 +132,7 @@ void lint_kv_scales(const Checkpoint& checkpoint, std::vector<Problem>& out) {
   for (const TensorInfo* tensor : checkpoint.tensors())
     if (is_kv_scale(tensor->name)) {
       out.push_back({false, tensor->name + " and its like are scales for an 8-bit KV cache, which are not used here",
-                     "nothing to do: --kv int8 finds its scales at run time"});
+                     "nothing to do: --kv int8 and --kv fp8 find their scales at run time"});
       return;
     }
 }

@@ -77,7 +77,7 @@ PerplexityResult perplexity(const DecoderModel& model, std::span<const int32_t> 
   check_tokens(tokens, vocab);
 
   const int64_t chunk = options.decode_loop ? 1 : kChunk;
-  RollingModel runner(model, context);
+  RollingModel runner(model, context, options.kv);
   std::optional<RollingModel> other;
   if (reference != nullptr) other.emplace(*reference, context);
   Totals totals;

@@ -12,6 +12,7 @@ struct PerplexityOptions {
   int64_t context = 0;  // tokens of a window; 0: min(2048, trained length)
   int64_t stride = 0;   // tokens from window to window; 0: half the context
   bool decode_loop = false;  // one token at a time through the KV cache, as generation runs
+  KvType kv = KvType::f16;   // of the model; a reference has its cache in f16
 };
 
 struct PerplexityResult {

@@ -13,7 +13,7 @@ namespace codecllm {
 // One model's rolling state over a window.
 class RollingModel {
  public:
-  RollingModel(const DecoderModel& model, int64_t context) : cache_(model.spec, KvType::f16, context), forward_(model, cache_) {}
+  RollingModel(const DecoderModel& model, int64_t context, KvType kv = KvType::f16) : cache_(model.spec, kv, context), forward_(model, cache_) {}
 
   // Forgets all but the first `length` tokens of the window.
   void keep(int64_t length) { cache_.truncate(sequence_, length); }

@@ -171,12 +171,15 @@ CODECLLM_INLINE constexpr float code_limit(int64_t halves) { return halves == 2 
 // A row whose largest value is below this counts as zero: its scale's reciprocal would overflow.
 constexpr float kSmallestActivation = 1e-30f;
 
-enum class KvType : uint8_t { f32, f16, i8 };
+enum class KvType : uint8_t { f32, f16, i8, e4m3 };
+// Codes that a scale belongs to: x = scale * code, the scale that of the largest magnitude over kv_limit.
+CODECLLM_INLINE constexpr bool is_scaled(KvType type) { return type == KvType::i8 || type == KvType::e4m3; }
+CODECLLM_INLINE constexpr float kv_limit(KvType type) { return type == KvType::i8 ? kByteLimit : 448.0f; }
 
 // Keys and values of one layer live in blocks of kKvBlock tokens. Within a block, for each KV head:
 //   keys   [kKvBlock / 16][head_dim][16 tokens]   one lane is one token
 //   values [kKvBlock][head_dim]
-// and, for i8, behind either: float scales [kKvBlock], one per token: x = scale * code, code in [-127, 127].
+// and, for i8 and e4m3, behind either: float scales [kKvBlock], one per token.
 // Kernels read values sixteen at a time, so both arrays end with 64 bytes of slack.
 constexpr int64_t kKvBlock = 64;
 constexpr int64_t kKvLanes = 16;
@@ -189,7 +192,7 @@ struct KvView {
 
   CODECLLM_INLINE int64_t element_bytes() const { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1; }
   CODECLLM_INLINE int64_t code_bytes() const { return kKvBlock * head_dim * element_bytes(); }
-  CODECLLM_INLINE int64_t head_bytes() const { return code_bytes() + (type == KvType::i8 ? kKvBlock * 4 : 0); }
+  CODECLLM_INLINE int64_t head_bytes() const { return code_bytes() + (is_scaled(type) ? kKvBlock * 4 : 0); }
   CODECLLM_INLINE int64_t block_bytes() const { return heads * head_bytes(); }
 };
 

@@ -14,7 +14,8 @@ KvType kv_type(std::string_view name) {
   if (name == "f32") return KvType::f32;
   if (name == "f16") return KvType::f16;
   if (name == "int8") return KvType::i8;
-  throw Error(ErrorCode::bad_call, "kv cache", "no type '" + std::string(name) + "'; there are: f16, f32, int8");
+  if (name == "fp8") return KvType::e4m3;
+  throw Error(ErrorCode::bad_call, "kv cache", "no type '" + std::string(name) + "'; there are: f16, f32, int8, fp8");
 }
 
 KvCache::KvCache(const ModelSpec& spec, KvType type, int64_t tokens, int64_t sequences)

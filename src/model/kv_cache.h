@@ -19,7 +19,7 @@ struct KvSequence {
   int64_t length = 0;  // slots in use
 };
 
-// "f32", "f16" or "int8"; throws Error(bad_call) for another name.
+// "f32", "f16", "int8" or "fp8" (E4M3); throws Error(bad_call) for another name.
 KvType kv_type(std::string_view name);
 
 class KvCache {

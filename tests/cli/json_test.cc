@@ -272,7 +272,7 @@ TEST_F(CliJson, BenchProfile) {
 TEST_F(CliJson, ComputeSaysWhatRan) {
   ASSERT_EQ(run({"quantize", model_, "-o", temp_ / "c8", "--scheme", "int8", "-q"}).code, 0);
   for (const std::string compute : {"a16", "a8"}) {
-    const OrderedJson json = object_of(run({"generate", temp_ / "c8", "-p", "a", "-n", "2", "--temperature", "0", "--compute", compute, "--kv", "int8", "--json"}),
+    const OrderedJson json = object_of(run({"generate", temp_ / "c8", "-p", "a", "-n", "2", "--temperature", "0", "--compute", compute, "--kv", compute == "a8" ? "fp8" : "int8", "--json"}),
                                        "generate", {"text", "compute"});
     EXPECT_EQ(json.at("compute"), compute);
   }

@@ -93,6 +93,23 @@ TEST(Perplexity, IsThatOfEveryTokenInTheFirstWindowThatHoldsIt) {
   }
 }
 
+// An attention output is a mean of values that are off by at most r of the largest of their head, r = 1/254 in INT8 and 2^-4 in
+// E4M3, under weights that move likewise; so logits are taken to move by 2 r of their spread D at most, and a distribution whose
+// logits move by d has a divergence of at most (2 d)^2 / 8 (Hoeffding).
+TEST(Perplexity, OfACacheOfCodesIsNearThatOfF16) {
+  const DecoderModel model = load("llama");
+  const std::vector<int32_t> tokens = random_tokens(200, 6);
+  const auto logs = log_probabilities(model, std::span(tokens).first(60));
+  const double spread = *std::max_element(logs.begin(), logs.end()) - *std::min_element(logs.begin(), logs.end());
+  double before = 0;
+  for (const auto& [kv, r] : {std::pair{KvType::i8, 1.0 / 254}, {KvType::e4m3, 0x1p-4}}) {
+    const double kl = perplexity(model, tokens, {.context = 64, .stride = 32, .kv = kv}, &model).kl_mean;
+    EXPECT_GT(kl, before) << "E4M3 has fewer bits for the larger values";
+    EXPECT_LT(kl, (4 * r * spread) * (4 * r * spread) / 8);
+    before = kl;
+  }
+}
+
 TEST(Perplexity, DefaultsAreTheTrainedLengthAndHalfOfIt) {
   const DecoderModel model = load("llama");
   const std::vector<int32_t> tokens = random_tokens(200, 2);

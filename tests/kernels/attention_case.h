@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "format/float16.h"
+#include "format/float8.h"
 #include "kernels/dispatch.h"
 
 namespace codecllm {
@@ -54,11 +55,13 @@ class Cache {
     for (auto* row : {&keys[t], &values[t]}) {
       if (view_.type == KvType::f16)
         for (float& v : *row) v = f16_to_f32(f32_to_f16(v));
-      for (int64_t h = 0; h < kKvHeads && view_.type == KvType::i8; ++h) {
+      for (int64_t h = 0; h < kKvHeads && is_scaled(view_.type); ++h) {
         const std::span<float> head(row->data() + h * view_.head_dim, static_cast<size_t>(view_.head_dim));
         float largest = 0;
         for (float v : head) largest = std::max(largest, std::fabs(v));
-        for (float& v : head) v = std::nearbyint(v * (127 / largest)) * (largest / 127);
+        const float limit = view_.type == KvType::i8 ? 127.0f : 448.0f, scale = largest / limit, inverse = limit / largest;
+        for (float& v : head)
+          v = (view_.type == KvType::i8 ? std::nearbyint(v * inverse) : float8_to_f32(f32_to_float8(v * inverse, kE4m3), kE4m3)) * scale;
       }
     }
   }

@@ -70,7 +70,7 @@ class Attention : public ::testing::TestWithParam<Isa> {};
 
 TEST_P(Attention, EveryShapeIsWithinRounding) {
   Rng rng(21);
-  for (KvType type : {KvType::f32, KvType::f16, KvType::i8}) {
+  for (KvType type : {KvType::f32, KvType::f16, KvType::i8, KvType::e4m3}) {
     for (int64_t head_dim : {16, 20, 64, 80, 128}) {
       const Cache cache(type, head_dim, 200, rng);
       for (int64_t heads : {1, 2, 3, 4, 7}) {
@@ -100,7 +100,7 @@ TEST_P(Attention, EveryCountIsWithinRounding) {
 // which some of them must not see.
 TEST_P(Attention, RowsTogetherAreTheSameBits) {
   Rng rng(27);
-  for (KvType type : {KvType::f32, KvType::f16, KvType::i8}) {
+  for (KvType type : {KvType::f32, KvType::f16, KvType::i8, KvType::e4m3}) {
     for (int64_t head_dim : {20, 64}) {
       for (int64_t heads : test::kSanitized ? std::vector<int64_t>{3} : std::vector<int64_t>{1, 3, 8}) {
         Cache cache(type, head_dim, 200, rng);
@@ -149,42 +149,53 @@ TEST_P(Attention, HalfPrecisionCostsWhatItsRoundingAllows) {
   EXPECT_NE(got, attend(GetParam(), whole, call));
 }
 
-// In INT8 a key or value is off by at most half a step of 1/127 of its head's largest.
-TEST_P(Attention, BytesCostWhatTheirRoundingAllows) {
-  Rng rng(24);
-  Rng again = rng;
-  const Cache bytes(KvType::i8, 64, 150, rng), whole(KvType::f32, 64, 150, again);
-  const Call call = random_call(4, 64, 0, 150, rng);
-  double key_error = 0, value_error = 0, top = 0;  // of a score, and of a value
-  for (int64_t t = 0; t < 150; ++t) {
-    double largest_key = 0, largest_value = 0;
-    for (int64_t d = 0; d < 64; ++d) {
-      largest_key = std::max<double>(largest_key, std::fabs(whole.keys[t][call.kv_head * 64 + d]));
-      largest_value = std::max<double>(largest_value, std::fabs(whole.values[t][call.kv_head * 64 + d]));
-    }
-    for (int64_t h = 0; h < 4; ++h) {
-      double size = 0;
-      for (int64_t d = 0; d < 64; ++d) size += std::fabs(call.query[h * 64 + d]);
-      key_error = std::max(key_error, 0.5 / 127 * largest_key * size * call.scale);
-    }
-    value_error = std::max(value_error, 0.5 / 127 * largest_value);
-    top = std::max(top, largest_value);
-  }
-  const auto got = attend(GetParam(), bytes, call), expected = attend(GetParam(), whole, call);
-  for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], value_error + std::expm1(2 * key_error) * top + 1e-5);
-  EXPECT_NE(got, expected);
+// What a key or value may be off by, given the largest of its head: half a step of 1/127 of it in INT8; in E4M3 2^-4 of
+// itself, or half a step of the smallest numbers, 2^-9 of the scale.
+double step_of(KvType type, double x, double largest) {
+  if (type == KvType::i8) return 0.5 / 127 * largest;
+  return std::max(0x1p-4 * std::fabs(x), 0x1p-10 / 448 * largest) + 4 * kUnit * std::fabs(x);
 }
 
-TEST_P(Attention, NotFiniteKeysAndValuesAreSeenInABytesCache) {
+TEST_P(Attention, CodesCostWhatTheirRoundingAllows) {
+  for (const KvType type : {KvType::i8, KvType::e4m3}) {
+    Rng rng(24);
+    Rng again = rng;
+    const Cache codes(type, 64, 150, rng), whole(KvType::f32, 64, 150, again);
+    const Call call = random_call(4, 64, 0, 150, rng);
+    double key_error = 0, value_error = 0, top = 0;  // of a score, and of a value
+    for (int64_t t = 0; t < 150; ++t) {
+      const float *key = &whole.keys[t][call.kv_head * 64], *value = &whole.values[t][call.kv_head * 64];
+      double largest_key = 0, largest_value = 0;
+      for (int64_t d = 0; d < 64; ++d) {
+        largest_key = std::max<double>(largest_key, std::fabs(key[d]));
+        largest_value = std::max<double>(largest_value, std::fabs(value[d]));
+      }
+      for (int64_t h = 0; h < 4; ++h) {
+        double error = 0;
+        for (int64_t d = 0; d < 64; ++d) error += std::fabs(call.query[h * 64 + d]) * step_of(type, key[d], largest_key);
+        key_error = std::max(key_error, error * call.scale);
+      }
+      value_error = std::max(value_error, step_of(type, largest_value, largest_value));
+      top = std::max(top, largest_value);
+    }
+    const auto got = attend(GetParam(), codes, call), expected = attend(GetParam(), whole, call);
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], value_error + std::expm1(2 * key_error) * top + 1e-5);
+    EXPECT_NE(got, expected);
+  }
+}
+
+TEST_P(Attention, NotFiniteKeysAndValuesAreSeenInAScaledCache) {
   Rng rng(25);
-  for (const bool in_key : {true, false}) {
-    Cache cache(KvType::i8, 32, 20, rng);
-    std::vector<float> key(kKvHeads * 32, 0.5f), value = key;
-    (in_key ? key : value)[32 + 3] = INFINITY;  // head 1
-    cache.set(7, key, value);
-    Call call = random_call(2, 32, 0, 20, rng);
-    for (call.kv_head = 0; call.kv_head < 2; ++call.kv_head)
-      for (float v : attend(GetParam(), cache, call)) EXPECT_EQ(std::isnan(v), call.kv_head == 1);
+  for (const KvType type : {KvType::i8, KvType::e4m3}) {
+    for (const bool in_key : {true, false}) {
+      Cache cache(type, 32, 20, rng);
+      std::vector<float> key(kKvHeads * 32, 0.5f), value = key;
+      (in_key ? key : value)[32 + 3] = INFINITY;  // head 1
+      cache.set(7, key, value);
+      Call call = random_call(2, 32, 0, 20, rng);
+      for (call.kv_head = 0; call.kv_head < 2; ++call.kv_head)
+        for (float v : attend(GetParam(), cache, call)) EXPECT_EQ(std::isnan(v), call.kv_head == 1);
+    }
   }
 }
 

@@ -20,7 +20,7 @@ class StoreKv : public ::testing::TestWithParam<Isa> {};
 
 TEST_P(StoreKv, WritesTheSameBytesAndNoOthers) {
   Rng rng(12);
-  for (KvType type : {KvType::f32, KvType::f16, KvType::i8}) {
+  for (KvType type : {KvType::f32, KvType::f16, KvType::i8, KvType::e4m3}) {
     for (int64_t head_dim : {1, 16, 20, 33, 128}) {
       KvView kv = {.type = type, .heads = 3, .head_dim = head_dim, .keys = nullptr, .values = nullptr};
       const auto bytes = static_cast<size_t>(2 * kv.block_bytes() + 64);

@@ -17,13 +17,15 @@ template <KvType T>
 VEC vf load_kv(const uint8_t* base, int64_t index) {
   if constexpr (T == KvType::f32) return load(reinterpret_cast<const float*>(base) + index);
   if constexpr (T == KvType::i8) return load_i8(base + index);
+  if constexpr (T == KvType::e4m3) return load_e4m3(base + index);
   return load_f16(reinterpret_cast<const uint16_t*>(base) + index);
 }
 
-// One KV head of a block: codes, and the scales of an INT8 cache (else null).
+// One KV head of a block: numbers, or codes that are to be multiplied by the tokens' scales (else null) and by unit.
 struct Block {
   const uint8_t *keys, *values;
   const float *key_scales, *value_scales;  // [kKvBlock]
+  float unit;
 };
 
 // A tile at work. Query j is head j % query_heads of row j / query_heads.
@@ -54,7 +56,7 @@ void score(const Work& work, const Block& block, int64_t j, int64_t begin, int64
       });
     }
     each<kVectors>(EACH(v) {
-      vf factor = set1(work.tile.scale);
+      vf factor = set1(work.tile.scale * block.unit);
       if (block.key_scales != nullptr) factor = mul(factor, load(block.key_scales + t + v * kKvLanes));
       each<Q>(EACH(q) { store(scores + q * kKvBlock + t + v * kKvLanes, mul(cell<kVectors>(sums, q, v), factor)); });
     });
@@ -85,7 +87,7 @@ VEC void weigh(const Work& work, const Block& block, int64_t j, int64_t begin, i
     for (int64_t t = 0; t < kKvBlock; t += 16) {
       vf weight = exp(sub(load(row + t), set1(base[q])));
       total = add(total, weight);
-      if (block.value_scales != nullptr) weight = mul(weight, load(block.value_scales + t));
+      if (block.value_scales != nullptr) weight = mul(weight, mul(load(block.value_scales + t), set1(block.unit)));
       store(row + t, weight);
     }
     work.total[j + q] = work.total[j + q] * shrink[q] + sum(total);
@@ -159,7 +161,7 @@ Block widen(const Block& block, int64_t head_dim, float* scratch) {
     store(scratch + size + i, load_kv<T>(block.values, i));
   }
   return {reinterpret_cast<const uint8_t*>(scratch), reinterpret_cast<const uint8_t*>(scratch + size), block.key_scales,
-          block.value_scales};
+          block.value_scales, block.unit};
 }
 
 VEC int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
@@ -203,8 +205,8 @@ void attend_typed(const KvView& kv, const AttentionTile& tile) {
   const int64_t last = tile.count + tile.rows - 1;
   for (int64_t base = tile.first(0) / kKvBlock * kKvBlock; base < last; base += kKvBlock) {
     const int64_t at = tile.blocks[base / kKvBlock] * kv.block_bytes() + tile.kv_head * kv.head_bytes();
-    Block block = {kv.keys + at, kv.values + at, nullptr, nullptr};
-    if constexpr (T == KvType::i8) {
+    Block block = {kv.keys + at, kv.values + at, nullptr, nullptr, T == KvType::e4m3 ? kE4m3Unit : 1.0f};
+    if constexpr (is_scaled(T)) {
       block.key_scales = reinterpret_cast<const float*>(block.keys + kv.code_bytes());
       block.value_scales = reinterpret_cast<const float*>(block.values + kv.code_bytes());
     }
@@ -223,7 +225,8 @@ void attend_typed(const KvView& kv, const AttentionTile& tile) {
 void attend(const KvView& kv, const AttentionTile& tile) {
   const auto run = kv.type == KvType::f32   ? attend_typed<KvType::f32>
                    : kv.type == KvType::f16 ? attend_typed<KvType::f16>
-                                            : attend_typed<KvType::i8>;
+                   : kv.type == KvType::i8  ? attend_typed<KvType::i8>
+                                            : attend_typed<KvType::e4m3>;
   run(kv, tile);
 }
 

@@ -90,6 +90,11 @@ VEC void load_e4m3(const uint8_t* line, vf (&columns)[4]) {  // the shift keeps 
   load_float8(_mm512_and_si512(_mm512_srai_epi16(_mm512_slli_epi16(pairs, 8), 1), mask),
               _mm512_and_si512(_mm512_srai_epi16(pairs, 1), mask), columns);
 }
+// Sixteen in a row, kE4m3Unit times too small.
+VEC vf load_e4m3(const uint8_t* p) {  // widening copies the sign, the mask drops the copy beside the exponent
+  const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm512_cvtph_ps(_mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(static_cast<short>(0xBF80))));
+}
 // The exponent of a float alone: a power of two, or zero.
 VEC vf exponent_part(vf a) { return _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32(0x7F800000))); }
 
@@ -209,6 +214,11 @@ VEC void load_e4m3(const uint8_t* line, vf (&columns)[4]) {
     load_float8(_mm256_and_si256(_mm256_srai_epi16(_mm256_slli_epi16(pairs, 8), 1), mask),
                 _mm256_and_si256(_mm256_srai_epi16(pairs, 1), mask), columns[2 * half], columns[2 * half + 1]);
   }
+}
+VEC vf load_e4m3(const uint8_t* p) {
+  const __m256i wide = _mm256_cvtepi8_epi16(load128(p));
+  const __m256i halves = _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(static_cast<short>(0xBF80)));
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1))};
 }
 VEC vf exponent_part(vf x) {
   const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(0x7F800000));

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "format/float16.h"
+#include "format/float8.h"
 #include "kernels/table.h"
 
 namespace codecllm::reference {
@@ -12,10 +13,12 @@ namespace {
 
 // Element `index` of one head of a block; it belongs to the token in `slot`.
 float get(const KvView& kv, const uint8_t* base, int64_t index, int64_t slot) {
+  const auto scale = [&] { return reinterpret_cast<const float*>(base + kv.code_bytes())[slot]; };
   switch (kv.type) {
     case KvType::f32: return reinterpret_cast<const float*>(base)[index];
     case KvType::f16: return f16_to_f32(reinterpret_cast<const uint16_t*>(base)[index]);
-    default: return static_cast<float>(static_cast<int8_t>(base[index])) * reinterpret_cast<const float*>(base + kv.code_bytes())[slot];
+    case KvType::i8: return static_cast<float>(static_cast<int8_t>(base[index])) * scale();
+    default: return float8_to_f32(base[index], kE4m3) * scale();
   }
 }
 

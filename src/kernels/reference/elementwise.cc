@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "format/float16.h"
+#include "format/float8.h"
 #include "kernels/table.h"
 
 namespace codecllm::reference {
@@ -33,15 +34,15 @@ void add(float* x, const float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) x[i] += y[i];
 }
 
-// For i8: stores the scale of one head's values and returns its inverse. A value that is not finite makes the scale NaN.
+// For codes: stores the scale of one head's values and returns its inverse. A value that is not finite makes the scale NaN.
 float store_scale(const KvView& kv, uint8_t* base, int64_t slot, const float* values) {
-  if (kv.type != KvType::i8) return 1;
+  if (!is_scaled(kv.type)) return 1;
   float largest = 0;
   for (int64_t d = 0; d < kv.head_dim; ++d)
     largest = std::isfinite(values[d]) ? std::fmax(largest, std::fabs(values[d])) : std::numeric_limits<float>::infinity();
   const bool usable = largest >= kSmallestActivation && std::isfinite(largest);
-  reinterpret_cast<float*>(base + kv.code_bytes())[slot] = usable ? largest / kByteLimit : std::isfinite(largest) ? 0.0f : std::nanf("");
-  return usable ? kByteLimit / largest : 0.0f;
+  reinterpret_cast<float*>(base + kv.code_bytes())[slot] = usable ? largest / kv_limit(kv.type) : std::isfinite(largest) ? 0.0f : std::nanf("");
+  return usable ? kv_limit(kv.type) / largest : 0.0f;
 }
 
 void put(const KvView& kv, uint8_t* base, int64_t index, float value, float inverse) {
@@ -51,6 +52,7 @@ void put(const KvView& kv, uint8_t* base, int64_t index, float value, float inve
     case KvType::i8:
       base[index] = inverse == 0 ? 0 : static_cast<uint8_t>(static_cast<int8_t>(std::nearbyint(value * inverse)));
       break;
+    case KvType::e4m3: base[index] = inverse == 0 ? 0 : f32_to_float8(value * inverse, kE4m3); break;
   }
 }
 
