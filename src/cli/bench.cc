@@ -14,7 +14,7 @@ namespace {
 struct BenchArguments {
   std::vector<std::string> models, schemes;
   std::string op;
-  std::vector<int64_t> size;
+  GemmArguments gemm;
   bool profile = false;
   std::string shape, compute = "a16", kv = "f16";
   int rounds = 5;
@@ -93,6 +93,7 @@ void print(const OrderedJson& out) {
              machine.at("two_cores").get<bool>() ? "two cores" : "one core's worth",
              machine.at("isa").get<std::string>(), machine.at("read_bytes_s").get<double>() / 1e9,
              machine.at("int8_ops_s").get<double>() / 1e9, machine.at("bf16_flops_s").get<double>() / 1e9);
+  fmt::print("decode behind {} tokens, KV cache {}\n", out.at("context_tokens").get<int64_t>(), out.at("kv").get<std::string>());
   fmt::print("{:<28} {:>7} {:>10} {:>10} {:>9} {:>20} {:>9} {:>6} {:>9}\n", "", "compute", "weights", "bits/w", "prefill",
              "decode (min-max)", "batch 8", "of bw", "peak");
   for (const auto& run : out.at("runs")) {
@@ -110,8 +111,17 @@ void print(const OrderedJson& out) {
 }
 
 int bench(const Globals& globals, const BenchArguments& a) {
-  if (!a.op.empty()) return bench_gemm(globals, a.size, a.schemes, a.compute, a.rounds);
-  if (!a.size.empty()) throw Error(ErrorCode::bad_call, "bench", "--size goes with --op gemm");
+  if (!a.op.empty()) {
+    GemmArguments gemm = a.gemm;
+    gemm.schemes = a.schemes;
+    gemm.compute = a.compute;
+    gemm.rounds = a.rounds;
+    return bench_gemm(globals, gemm);
+  }
+  if (!a.gemm.size.empty() || a.gemm.experts > 0 || !a.gemm.sweep.empty())
+    throw Error(ErrorCode::bad_call, "bench", "--size, --experts and --sweep go with --op gemm");
+  if (a.measure.context > 0 && (a.measure.requests > 0 || a.profile))
+    throw Error(ErrorCode::bad_call, "bench", "--context goes with models side by side, not with --requests or --profile");
   if (a.measure.requests > 0) return bench_requests(globals, targets_of(a), a.measure);
   if (a.profile) return bench_profile(globals, targets_of(a), a.measure, a.rounds);
   std::vector<Run> runs;
@@ -137,6 +147,7 @@ int bench(const Globals& globals, const BenchArguments& a) {
   out["rounds"] = a.rounds;
   out["prompt_tokens"] = a.measure.prompt_tokens;
   out["decode_tokens"] = a.measure.decode_tokens;
+  out["context_tokens"] = a.measure.context > 0 ? a.measure.context : a.measure.prompt_tokens;
   out["kv"] = a.kv;
   out["runs"] = OrderedJson::array();
   for (const Run& run : runs) out["runs"].push_back(run_json(run, read_bytes_s));
@@ -168,13 +179,21 @@ void add_bench(CLI::App& app, Globals& globals) {
   add_compute(command, a->compute);
   add_kv(command, a->kv);
   command.add_option("--op", a->op, "Measure one operation with --scheme and --size instead of models: gemm")->check(CLI::IsMember({"gemm"}));
-  command.add_option("--size", a->size, "With --op gemm: M,N,K of y [M, N] = x [M, K] . w")->delimiter(',')->expected(3)->check(CLI::Range(int64_t{1}, int64_t{1} << 18));
+  command.add_option("--size", a->gemm.size, "With --op gemm: M,N,K of y [M, N] = x [M, K] . w")->delimiter(',')->expected(3)->check(CLI::Range(int64_t{1}, int64_t{1} << 18));
+  command.add_option("--experts", a->gemm.experts, "With --op gemm: M rows over so many weights, in one call, beside a dense product of M rows")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 12));
+  command.add_option("--layout", a->gemm.layout, "With --experts: rows sorted by expert, or a fixed number of places for each, of which some are taken")
+      ->check(CLI::IsMember({"contiguous", "masked"}))->capture_default_str();
+  command.add_option("--sweep", a->gemm.sweep, "With --op gemm: times over rows and panels that are handed out together (tiles), or over sizes of blocks that share a scale (block-size)")
+      ->check(CLI::IsMember({"tiles", "block-size"}));
   command.add_flag("--profile", a->profile, "Time by operation, kernel by layer, memory by owner");
   command.add_option("--requests", a->measure.requests, "Run so many prompts, of a quarter to all of --prompt-tokens, up to the largest --batch at once")
       ->check(CLI::Range(1, 1 << 20));
   command.add_option("--rounds", a->rounds, "Rounds in which the models take turns; medians are shown")->check(CLI::Range(1, 1000))->capture_default_str();
   command.add_option("--prompt-tokens", a->measure.prompt_tokens, "Tokens of the prefill")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
   command.add_option("--decode-tokens", a->measure.decode_tokens, "Tokens decoded one by one")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
+  command.add_option("--context", a->measure.context, "Decode one sequence behind so many tokens with made-up keys and values, not behind the prompt")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command.add_option("--batch", a->measure.batches, "Sequences decoded together; repeatable (default 4, 8, 16)")
       ->expected(1)->take_all()->check(CLI::Range(1, 4096));
 }

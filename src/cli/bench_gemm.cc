@@ -6,20 +6,22 @@
 
 namespace codecllm::cli {
 
-int bench_gemm(const Globals& globals, const std::vector<int64_t>& size, const std::vector<std::string>& schemes,
-               const std::string& compute, int rounds) {
-  if (size.size() != 3) throw Error(ErrorCode::bad_call, "bench", "--op gemm needs --size M,N,K");
-  if (schemes.empty()) throw Error(ErrorCode::bad_call, "bench", "--op gemm needs one or more --scheme");
+int bench_gemm(const Globals& globals, const GemmArguments& a) {
+  if (a.size.size() != 3) throw Error(ErrorCode::bad_call, "bench", "--op gemm needs --size M,N,K");
+  if (a.schemes.empty()) throw Error(ErrorCode::bad_call, "bench", "--op gemm needs one or more --scheme");
+  if (a.experts > 0 && !a.sweep.empty()) throw Error(ErrorCode::bad_call, "bench", "--sweep goes with one weight, not with --experts");
+  if (a.experts > 0) return bench_grouped(globals, a);
+  if (!a.sweep.empty()) return bench_sweep(globals, a);
   const auto context = globals.context();
-  const GemmSize gemm = {size[0], size[1], size[2]};
+  const GemmSize gemm = {a.size[0], a.size[1], a.size[2]};
   OrderedJson runs = OrderedJson::array();
   std::vector<double> read, int8, bf16, cores;
-  for (const std::string& name : schemes) {
+  for (const std::string& name : a.schemes) {
     const QuantScheme& scheme = scheme_preset(name);
     const MachineState machine = probe_machine(*context);
     read.push_back(machine.read_bytes_s), int8.push_back(machine.int8_ops_s);
     bf16.push_back(machine.bf16_flops_s), cores.push_back(machine.two_over_one);
-    const GemmResult r = measure_gemm(*context, gemm, scheme, compute == "a8", rounds, machine);
+    const GemmResult r = measure_gemm(*context, gemm, scheme, a.compute == "a8", a.rounds, machine);
     const double share = r.compute == "a8" ? r.operations / r.seconds / machine.int8_ops_s : 0;
     OrderedJson run = {{"name", scheme.name}, {"compute", r.compute}, {"seconds", r.seconds}, {"ratio_to_bf16", r.bf16_seconds / r.seconds},
                        {"gb_s", r.weight_bytes / r.seconds / 1e9}, {"gop_s", r.operations / r.seconds / 1e9},
@@ -28,7 +30,7 @@ int bench_gemm(const Globals& globals, const std::vector<int64_t>& size, const s
     run.update({{"mse", r.mse}, {"max_difference", r.max_difference}});
     runs.push_back(run);
   }
-  OrderedJson out = {{"op", "gemm"}, {"size", size}, {"rounds", rounds}, {"runs", runs}};
+  OrderedJson out = {{"op", "gemm"}, {"size", a.size}, {"rounds", a.rounds}, {"runs", runs}};
   out["machine"] = machine_fields(*context, median(read), median(int8), median(bf16), median(cores));
   if (globals.json) {
     globals.print_json("bench", out);

@@ -9,9 +9,24 @@
 
 namespace codecllm::cli {
 
+struct GemmArguments {
+  std::vector<int64_t> size;         // M, N, K
+  std::vector<std::string> schemes;
+  std::string compute;
+  int64_t experts = 0;               // 0: one weight
+  std::string layout = "contiguous";  // or "masked"
+  std::string sweep;                 // "tiles" or "block-size"
+  int rounds = 5;
+};
+
 // bench --op gemm --size M,N,K: one product in each scheme, beside BF16.
-int bench_gemm(const Globals& globals, const std::vector<int64_t>& size, const std::vector<std::string>& schemes,
-               const std::string& compute, int rounds);
+int bench_gemm(const Globals& globals, const GemmArguments& a);
+
+// With --experts: one call for all experts, beside a dense product of as many rows.
+int bench_grouped(const Globals& globals, const GemmArguments& a);
+
+// With --sweep: a table of times over the choices.
+int bench_sweep(const Globals& globals, const GemmArguments& a);
 
 // bench --profile: time by operation, kernel by layer, memory by owner.
 int bench_profile(const Globals& globals, const std::vector<BenchTarget>& targets, const MeasureOptions& options, int rounds);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/clock.h"
+#include "kernels/dispatch.h"
 
 namespace codecllm {
 
@@ -27,29 +28,50 @@ void random_prompt(KvCache& cache, KvSequence& sequence, int64_t count, int64_t 
   }
 }
 
+void random_context(const DecoderModel& model, KvCache& cache, KvSequence& sequence, int64_t count, Rng& rng) {
+  constexpr int64_t kRows = 61;  // that take turns, shifted by a prime from layer to layer
+  const int64_t size = model.spec.kv_heads * model.spec.head_dim, first = sequence.length;
+  std::vector<float> numbers(static_cast<size_t>((kRows + 1) * size));
+  for (float& x : numbers) x = static_cast<float>(rng.normal());
+  cache.grow(sequence, count);
+  const KernelTable& kernels = kernels_for(model.context->impl().isa);
+  model.context->impl().pool.parallel_for(static_cast<size_t>(model.spec.layers), 1, [&](size_t begin, size_t end, int) {
+    for (auto layer = static_cast<int64_t>(begin); layer < static_cast<int64_t>(end); ++layer)
+      for (int64_t t = first; t < first + count; ++t) {
+        const float* row = &numbers[(t + 7 * layer) % kRows * size];
+        kernels.store_kv(cache.layer(layer), sequence.blocks[t / kKvBlock], t % kKvBlock, row, row + size);
+      }
+  });
+}
+
 static int64_t slots_needed(const MeasureOptions& options) {
   int64_t most = options.prompt_tokens + options.decode_tokens + kKvBlock;
   for (int64_t batch : options.batches) most = std::max(most, batch * (round_up(options.decode_tokens + 1, kKvBlock)));
-  return most;
+  return most + (options.context > 0 ? options.context + options.decode_tokens + kKvBlock : 0);
 }
 
 Measurer::Measurer(const DecoderModel& model, const MeasureOptions& options)
-    : model_(model), options_(options), cache_(model.spec, options.kv, slots_needed(options)), forward_(model, cache_) {}
+    : model_(model), options_(options), cache_(model.spec, options.kv, slots_needed(options)), forward_(model, cache_) {
+  Rng rng(9);
+  if (options.context > 0) random_context(model, cache_, context_, options.context, rng);
+}
 
 Measurement Measurer::round() {
   Measurement result;
   Rng rng(7);
-  KvSequence sequence;
+  KvSequence prompt;
   Stopwatch clock;
-  random_prompt(cache_, sequence, options_.prompt_tokens, model_.spec.vocab, rng, [&](auto rows) { forward_.run(rows); });
+  random_prompt(cache_, prompt, options_.prompt_tokens, model_.spec.vocab, rng, [&](auto rows) { forward_.run(rows); });
   result.prefill_tok_s = static_cast<double>(options_.prompt_tokens) / clock.restart();
+  KvSequence& sequence = options_.context > 0 ? context_ : prompt;
   for (int64_t i = 0; i < options_.decode_tokens; ++i) {
     cache_.grow(sequence, 1);
     const BatchRow row = {static_cast<int32_t>(i % model_.spec.vocab), &sequence, sequence.length - 1, true};
     forward_.run({&row, 1});
   }
   result.decode_tok_s = static_cast<double>(options_.decode_tokens) / clock.seconds();
-  cache_.truncate(sequence, 0);
+  cache_.truncate(prompt, 0);
+  cache_.truncate(context_, options_.context);
   for (int64_t batch : options_.batches) result.batch[batch] = decode(batch);
   return result;
 }

@@ -16,13 +16,14 @@ struct MeasureOptions {
   int64_t decode_tokens = 32;
   std::vector<int64_t> batches = {4, 8, 16};  // sequences decoded together, beside one
   KvType kv = KvType::f16;
+  int64_t context = 0;                        // tokens with made-up keys and values, behind which one sequence is decoded; 0: the prompt
   int64_t requests = 0;                       // of run_requests
 };
 
 // One round; medians over rounds are the caller's.
 struct Measurement {
   double prefill_tok_s = 0;
-  double decode_tok_s = 0;             // one sequence, right after the prompt
+  double decode_tok_s = 0;             // one sequence, right after the prompt or the context
   std::map<int64_t, double> batch;     // sequences -> tokens per second of all together
 };
 
@@ -38,12 +39,17 @@ class Measurer {
   const DecoderModel& model_;
   const MeasureOptions options_;
   KvCache cache_;
+  KvSequence context_;
   Forward forward_;
 };
 
 // Appends `count` tokens of `rng` to an empty sequence: run(rows) for each piece, logits wanted for the last row.
 void random_prompt(KvCache& cache, KvSequence& sequence, int64_t count, int64_t vocab, Rng& rng,
                    FunctionRef<void(std::span<const BatchRow>)> run);
+
+// Appends `count` tokens to a sequence whose keys and values, in all layers, are standard normal: as long a context as is wanted,
+// without the prefill.
+void random_context(const DecoderModel& model, KvCache& cache, KvSequence& sequence, int64_t count, Rng& rng);
 
 double median(std::vector<double> values);
 

@@ -3,13 +3,14 @@
 
 #include <algorithm>
 
+#include "format/float8.h"
 #include "kernels/linear_float8.h"
+#include "kernels/linear_inputs.h"
 #include "kernels/linear_outliers.h"
 
 namespace codecllm {
 
-IntActivations integer_inputs(ThreadPool& pool, const KernelTable& kernels, IntegerScratch& scratch, const float* x,
-                              int64_t x_stride, int64_t rows, const MatrixView& w) {
+IntActivations integer_room(IntegerScratch& scratch, int64_t rows, const MatrixView& w) {
   const int64_t halves = w.activation.mode == ActivationMode::a16 ? 2 : 1, groups = w.groups();
   const int64_t row_bytes = halves * round_up(w.columns, kColumnPadding);
   scratch.codes.resize(std::max(scratch.codes.size(), static_cast<size_t>(rows * row_bytes)));
@@ -17,20 +18,37 @@ IntActivations integer_inputs(ThreadPool& pool, const KernelTable& kernels, Inte
   scratch.sums.resize(std::max(scratch.sums.size(), static_cast<size_t>(rows * groups * halves)));
   const bool asymmetric = w.activation.asymmetric;
   if (asymmetric) scratch.zeros.resize(std::max(scratch.zeros.size(), static_cast<size_t>(rows)));
-  const IntActivations out = {rows, halves, row_bytes, scratch.codes.data(), scratch.scales.data(), scratch.sums.data(),
-                              asymmetric ? scratch.zeros.data() : nullptr};
-  const float given = w.activation.mode == ActivationMode::a8_fixed    ? w.activation.scale
-                      : w.activation.mode == ActivationMode::a8_tensor ? common_scale(pool, kernels, scratch.scales, x, x_stride, rows, w.columns, kByteLimit)
-                                                                       : 0.0f;
   if (asymmetric) std::fill_n(scratch.zeros.begin(), rows, w.activation.zero);
-  const int64_t most = kernels.tile_rows(halves);
+  return {rows, halves, row_bytes, scratch.codes.data(), scratch.scales.data(), scratch.sums.data(),
+          asymmetric ? scratch.zeros.data() : nullptr};
+}
+
+void put_integers(const KernelTable& kernels, IntegerScratch& scratch, const MatrixView& w, const float* x, int64_t x_stride,
+                  int64_t rows, int64_t place, float given) {
+  const int64_t halves = w.activation.mode == ActivationMode::a16 ? 2 : 1;
+  kernels.quantize_rows({x, x_stride, rows, w.columns, w.group, halves, given},
+                        {scratch.codes.data() + place * halves * round_up(w.columns, kColumnPadding), scratch.scales.data() + place,
+                         scratch.sums.data() + place * w.groups() * halves,
+                         w.activation.asymmetric ? scratch.zeros.data() + place : nullptr});
+}
+
+float given_scale(ThreadPool& pool, const KernelTable& kernels, std::vector<float>& room, const float* x, int64_t x_stride,
+                  int64_t rows, const MatrixView& w) {
+  if (w.activation.mode == ActivationMode::a8_fixed) return w.activation.scale;
+  if (w.activation.mode != ActivationMode::a8_tensor) return 0;
+  const float limit = is_integer(w.element) ? kByteLimit : w.element == Element::e4m3 ? kE4m3.largest : kE5m2.largest;
+  return common_scale(pool, kernels, room, x, x_stride, rows, w.columns, limit);
+}
+
+IntActivations integer_inputs(ThreadPool& pool, const KernelTable& kernels, IntegerScratch& scratch, const float* x,
+                              int64_t x_stride, int64_t rows, const MatrixView& w) {
+  const IntActivations out = integer_room(scratch, rows, w);
+  const float given = given_scale(pool, kernels, scratch.scales, x, x_stride, rows, w);
+  const int64_t most = kernels.tile_rows(out.halves);
   pool.parallel_for(static_cast<size_t>(tile_count(rows, most)), 1, [&](size_t begin, size_t end, int) {
     for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t) {
       const RowTile tile = tile_at(rows, most, t);
-      const int64_t m = tile.first;
-      kernels.quantize_rows({x + m * x_stride, x_stride, tile.rows, w.columns, w.group, halves, given},
-                            {scratch.codes.data() + m * row_bytes, scratch.scales.data() + m, scratch.sums.data() + m * groups * halves,
-                             asymmetric ? scratch.zeros.data() + m : nullptr});
+      put_integers(kernels, scratch, w, x + tile.first * x_stride, x_stride, tile.rows, tile.first, given);
     }
   });
   return out;
@@ -59,13 +77,18 @@ const float* reorder(ThreadPool& pool, LinearScratch& scratch, const float* x, i
   return scratch.reordered.data();
 }
 
-// Pieces small enough to share evenly, large enough that a piece's cost hides the counter's.
-size_t panel_grain(int64_t panels, int threads) {
+}  // namespace
+
+int64_t panel_grain(const LinearScratch& scratch, int64_t panels, int threads) {
+  if (scratch.panels_per_task > 0) return scratch.panels_per_task;
   const int64_t even = panels / (threads * 8) / 2 * 2;  // an even number of panels keeps the two-panel tiles
-  return static_cast<size_t>(std::clamp<int64_t>(even, 2, 64));
+  return std::clamp<int64_t>(even, 2, 64);
 }
 
-}  // namespace
+void put_floats(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* tile) {
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t k = 0; k < columns; ++k) tile[k * rows + i] = x[i * x_stride + k];
+}
 
 FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, const float* x, int64_t x_stride, int64_t rows,
                      int64_t columns, std::vector<float>& tiles) {
@@ -75,9 +98,7 @@ FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, const float* 
   const auto put_tiles = [&](size_t begin, size_t end, int) {
     for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t) {
       const RowTile tile = tile_at(rows, most, t);
-      float* out = tiles.data() + tile.first * columns;
-      for (int64_t i = 0; i < tile.rows; ++i)
-        for (int64_t k = 0; k < columns; ++k) out[k * tile.rows + i] = x[(tile.first + i) * x_stride + k];
+      put_floats(x + tile.first * x_stride, x_stride, tile.rows, columns, tiles.data() + tile.first * columns);
     }
   };
   const auto count = static_cast<size_t>(tile_count(rows, most));
@@ -89,18 +110,27 @@ FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, const float* 
   return {tiles.data(), columns};
 }
 
+void multiply(const KernelTable& kernels, const MatrixView& part, const LinearInputs& x, float* y, int64_t y_stride,
+              int64_t begin, int64_t end) {
+  if (is_integer(part.element)) {
+    kernels.matmul_int(part, x.integers, y, y_stride, begin, end);
+  } else if (is_float8(part.element)) {
+    kernels.matmul_float8(part, x.scaled, y, y_stride, begin, end);
+  } else {
+    kernels.matmul_float(part, x.floats.x, x.floats.stride, x.rows, y, y_stride, begin, end);
+  }
+}
+
 void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x, int64_t x_stride,
             int64_t rows, std::span<const LinearOut> outs) {
   if (rows == 0) return;
-  IntActivations codes = {};
+  LinearInputs in = {.rows = rows};
   OutlierInputs outliers = {};
-  FloatRows floats = {};
-  ScaledActivations scaled = {};
   const MatrixView *quantized_for = nullptr, *scaled_for = nullptr;  // whose inputs these are
   for (const LinearOut& out : outs) {
     const MatrixView& w = *out.weight;
     if (is_float8(w.element) && !same_inputs(scaled_for, w)) {
-      scaled = float8_inputs(pool, kernels, scratch, x, x_stride, rows, w);
+      in.scaled = float8_inputs(pool, kernels, scratch, x, x_stride, rows, w);
       scaled_for = &w;
     }
     if (is_integer(w.element) && !same_inputs(quantized_for, w)) {
@@ -111,26 +141,20 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
         inputs = outliers.rest;
         stride = outliers.stride;
       }
-      codes = integer_inputs(pool, kernels, scratch.integers, inputs, stride, rows, w);
+      in.integers = integer_inputs(pool, kernels, scratch.integers, inputs, stride, rows, w);
       quantized_for = &w;
     }
-    if (!is_integer(w.element) && !is_float8(w.element) && floats.x == nullptr)
-      floats = interleave(&pool, kernels, x, x_stride, rows, w.columns, scratch.tiles);
+    if (!is_integer(w.element) && !is_float8(w.element) && in.floats.x == nullptr)
+      in.floats = interleave(&pool, kernels, x, x_stride, rows, w.columns, scratch.tiles);
     scratch.panels.fit(w, pool.threads());
-    pool.parallel_for(static_cast<size_t>(w.panels()), panel_grain(w.panels(), pool.threads()),
-                      [&](size_t begin, size_t end, int worker) {
-                        for_decoded_panels(kernels, w, scratch.panels.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
-                                           [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
-                                             if (is_integer(w.element)) {
-                                               kernels.matmul_int(part, codes, out.y + row, out.y_stride, first, last);
-                                               if (has_outliers(w)) add_outliers(kernels, w, outliers, rows, out.y, out.y_stride, first, last);
-                                             } else if (is_float8(w.element)) {
-                                               kernels.matmul_float8(part, scaled, out.y + row, out.y_stride, first, last);
-                                             } else {
-                                               kernels.matmul_float(part, floats.x, floats.stride, rows, out.y + row, out.y_stride, first, last);
-                                             }
-                                           });
-                      });
+    const auto grain = static_cast<size_t>(panel_grain(scratch, w.panels(), pool.threads()));
+    pool.parallel_for(static_cast<size_t>(w.panels()), grain, [&](size_t begin, size_t end, int worker) {
+      for_decoded_panels(kernels, w, scratch.panels.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
+                         [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
+                           multiply(kernels, part, in, out.y + row, out.y_stride, first, last);
+                           if (has_outliers(w)) add_outliers(kernels, w, outliers, rows, out.y, out.y_stride, first, last);
+                         });
+    });
   }
 }
 

@@ -30,6 +30,7 @@ struct LinearScratch {
   std::vector<float> tops, rest, picked, picked_tiles;
   std::vector<int32_t> outlier_columns;
   IntegerScratch picked_integers;
+  int64_t panels_per_task = 0;  // 0: as suits the matrix and the threads; measurements try others
 };
 
 // Inputs of a product with integers: 16-bit ones, or INT8 ones as the weight's activation scheme says.

@@ -208,4 +208,12 @@ Matrix synthetic_matrix(const Context& context, int64_t rows, int64_t columns, c
   return Maker(context, scheme, seed).matrix(rows, columns);
 }
 
+std::vector<Matrix> synthetic_matrices(const Context& context, int64_t rows, int64_t columns, const QuantScheme& scheme, size_t count,
+                                       uint64_t seed) {
+  Maker maker(context, scheme, seed);
+  std::vector<Matrix> out;
+  while (out.size() < count) out.push_back(maker.matrix(rows, columns));
+  return out;
+}
+
 }  // namespace codecllm

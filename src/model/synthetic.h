@@ -17,5 +17,8 @@ DecoderModel synthetic_model(const Context& context, const ModelSpec& spec, cons
 
 // One weight of the same kind. The same seed gives the same values in every scheme.
 Matrix synthetic_matrix(const Context& context, int64_t rows, int64_t columns, const QuantScheme& scheme, uint64_t seed = 1);
+// Several, the first of them that one.
+std::vector<Matrix> synthetic_matrices(const Context& context, int64_t rows, int64_t columns, const QuantScheme& scheme, size_t count,
+                                       uint64_t seed = 1);
 
 }  // namespace codecllm

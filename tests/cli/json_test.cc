@@ -215,6 +215,21 @@ TEST_F(CliJson, Bench) {
               1e-9);
 }
 
+TEST_F(CliJson, BenchBehindAContext) {
+  const auto bench = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"bench", model_, "--json", "--rounds", "2", "--prompt-tokens", "8", "--decode-tokens", "4", "--batch", "2"};
+    args.insert(args.end(), more.begin(), more.end());
+    return object_of(run(args), "bench", {"runs", "machine", "context_tokens"});
+  };
+  const OrderedJson plain = bench({}), behind = bench({"--context", "1000", "--kv", "fp8"});
+  EXPECT_EQ(plain.at("context_tokens"), 8);
+  EXPECT_EQ(behind.at("context_tokens"), 1000);
+  EXPECT_EQ(behind.at("kv"), "fp8");
+  EXPECT_GT(behind.at("runs").at(0).at("kv_bytes").get<double>(), plain.at("runs").at(0).at("kv_bytes").get<double>());
+  EXPECT_GT(behind.at("runs").at(0).at("decode_tok_s").get<double>(), 0);
+  EXPECT_EQ(run({"bench", model_, "--context", "9", "--profile"}).code, 2);
+}
+
 TEST_F(CliJson, BenchOfRequests) {
   const OrderedJson json = object_of(run({"bench", model_, "--json", "--requests", "5", "--prompt-tokens", "200", "--decode-tokens", "4", "--batch", "2"}),
                                      "bench", {"requests", "runs"});
@@ -250,6 +265,49 @@ TEST_F(CliJson, BenchOfOneProduct) {
   EXPECT_LT(json.at("runs").at(0).at("mse").get<double>(), json.at("runs").at(1).at("mse").get<double>());
   EXPECT_EQ(run({"bench", "--op", "gemm", "--scheme", "int8"}).code, 2);
   EXPECT_EQ(run({"bench", model_, "--size", "1,2,3"}).code, 2);
+}
+
+TEST_F(CliJson, BenchOfExperts) {
+  for (const std::string layout : {"contiguous", "masked"}) {
+    const OrderedJson json = object_of(run({"bench", "--op", "gemm", "--size", "30,64,256", "--experts", "4", "--layout", layout, "--scheme", "fp8-block",
+                                            "--scheme", "w8a8", "--rounds", "1", "--threads", "2", "--json"}),
+                                       "bench", {"op", "size", "experts", "layout", "runs", "machine"});
+    EXPECT_EQ(json.at("layout"), layout);
+    ASSERT_EQ(json.at("runs").size(), 2u);
+    for (const auto& r : json.at("runs")) {
+      for (const char* key : {"seconds", "gop_s", "gb_s", "dense_seconds", "over_dense", "single_seconds"}) EXPECT_GT(r.at(key).get<double>(), 0) << key;
+      EXPECT_LT(r.at("rows").at(0).get<int64_t>(), 30 / 4 + 1);
+      EXPECT_GT(r.at("rows").at(1).get<int64_t>(), 30 / 4);
+    }
+  }
+  EXPECT_EQ(run({"bench", model_, "--experts", "4"}).code, 2);
+  EXPECT_EQ(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "int8", "--experts", "4", "--layout", "loose"}).code, 2);
+}
+
+TEST_F(CliJson, BenchSweeps) {
+  const auto sweep = [&](const std::string& what, const std::string& scheme) {
+    const OrderedJson json = object_of(run({"bench", "--op", "gemm", "--size", "20,64,256", "--sweep", what, "--scheme", scheme, "--rounds", "1", "--threads", "1", "--json"}),
+                                       "bench", {"op", "size", "sweep", "runs", "machine"});
+    for (const auto& t : json.at("runs").at(0).at("times")) EXPECT_GT(t.at("seconds").get<double>(), 0);
+    return json.at("runs").at(0).at("times");
+  };
+  const OrderedJson tiles = sweep("tiles", "w8a8");
+  ASSERT_EQ(tiles.size(), 6u) << "12 rows and all 20; tasks as chosen, of 2 and of all 4 panels";
+  EXPECT_EQ(tiles.at(1).at("rows_per_pass"), 12);
+  EXPECT_EQ(tiles.at(1).at("panels_per_task"), 2);
+  EXPECT_EQ(tiles.at(5).at("rows_per_pass"), 20);
+  for (const std::string scheme : {"int8", "fp8-block"}) {
+    const OrderedJson blocks = sweep("block-size", scheme);
+    ASSERT_EQ(blocks.size(), 5u);
+    const char* names[] = {"64", "128", "256", "channel", "tensor"};
+    for (size_t i = 0; i < 5; ++i) EXPECT_EQ(blocks.at(i).at("block"), names[i]);
+    EXPECT_GT(blocks.at(0).at("weight_bytes"), blocks.at(2).at("weight_bytes"));
+    if (scheme == "int8") {
+      EXPECT_LT(blocks.at(0).at("mse"), blocks.at(4).at("mse"));
+    }
+  }
+  test::expect_refusal(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "int8", "--sweep", "scale-layout"}), 2, {"tiles", "block-size"});
+  EXPECT_EQ(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "bf16", "--sweep", "block-size"}).code, 2);
 }
 
 TEST_F(CliJson, BenchProfile) {

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include "cli/bench_modes.h"
+#include "gen/gemm_sweep.h"
+
+namespace codecllm::cli {
+
+namespace {
+
+OrderedJson tiles_json(const std::vector<TileTime>& times, double operations) {
+  OrderedJson rows = OrderedJson::array();
+  for (const TileTime& t : times)
+    rows.push_back({{"rows_per_pass", t.rows_per_pass}, {"panels_per_task", t.panels_per_task}, {"seconds", t.seconds}, {"gop_s", operations / t.seconds / 1e9}});
+  return rows;
+}
+
+void print_tiles(const OrderedJson& rows) {
+  fmt::print("us by rows of x that pass together (down) and panels of 16 outputs in a task (across; 0: as `linear` chooses)\n");
+  int64_t before = -1;
+  for (const auto& r : rows) {
+    if (r["rows_per_pass"] != rows[0]["rows_per_pass"]) break;
+    fmt::print("{}{:>10}", before++ < 0 ? fmt::format("{:>8}", "") : "", r["panels_per_task"].get<int64_t>());
+  }
+  before = -1;
+  for (const auto& r : rows) {
+    const int64_t pass = r["rows_per_pass"];
+    if (pass != before) fmt::print("\n{:>8}", pass);
+    before = pass;
+    fmt::print("{:>10.1f}", 1e6 * r["seconds"].get<double>());
+  }
+  fmt::print("\n");
+}
+
+OrderedJson blocks_json(const std::vector<BlockTime>& times, double operations) {
+  OrderedJson rows = OrderedJson::array();
+  for (const BlockTime& t : times)
+    rows.push_back({{"block", t.name}, {"seconds", t.seconds}, {"gop_s", operations / t.seconds / 1e9}, {"gb_s", t.weight_bytes / t.seconds / 1e9},
+                    {"weight_bytes", t.weight_bytes}, {"mse", t.mse}});
+  return rows;
+}
+
+void print_blocks(const OrderedJson& rows) {
+  fmt::print("{:<10} {:>11} {:>9} {:>8} {:>11} {:>10}\n", "scale of", "us", "GOP/s", "GB/s", "weights", "MSE");
+  for (const auto& r : rows)
+    fmt::print("{:<10} {:>11.1f} {:>9.1f} {:>8.2f} {:>11} {:>10.3g}\n", r["block"].get<std::string>(), 1e6 * r["seconds"].get<double>(),
+               r["gop_s"].get<double>(), r["gb_s"].get<double>(), bytes_text(r["weight_bytes"].get<double>()), r["mse"].get<double>());
+}
+
+}  // namespace
+
+int bench_sweep(const Globals& globals, const GemmArguments& a) {
+  const auto context = globals.context();
+  const GemmSize size = {a.size[0], a.size[1], a.size[2]};
+  const double operations = 2.0 * static_cast<double>(size.m) * static_cast<double>(size.n) * static_cast<double>(size.k);
+  const MachineState machine = probe_machine(*context);
+  OrderedJson runs = OrderedJson::array();
+  for (const std::string& name : a.schemes) {
+    const QuantScheme scheme = scheme_preset(name);
+    const bool a8 = a.compute == "a8";
+    runs.push_back({{"name", scheme.name}, {"compute", a.compute},
+                    {"times", a.sweep == "tiles" ? tiles_json(sweep_tiles(*context, size, scheme, a8, a.rounds), operations)
+                                                 : blocks_json(sweep_block_size(*context, size, scheme, a8, a.rounds), operations)}});
+  }
+  OrderedJson out = {{"op", "gemm"}, {"size", a.size}, {"sweep", a.sweep}, {"rounds", a.rounds}, {"runs", runs}};
+  out["machine"] = machine_fields(*context, machine.read_bytes_s, machine.int8_ops_s, machine.bf16_flops_s, machine.two_over_one);
+  if (globals.json) {
+    globals.print_json("bench", out);
+    return 0;
+  }
+  fmt::print("y [{}, {}] = x [{}, {}] . w; {} thread(s), tier {}\n", size.m, size.n, size.m, size.k, context->threads(), context->isa());
+  for (const auto& run : runs) {
+    fmt::print("{}, --compute {}\n", run["name"].get<std::string>(), run["compute"].get<std::string>());
+    if (a.sweep == "tiles") {
+      print_tiles(run["times"]);
+    } else {
+      print_blocks(run["times"]);
+    }
+  }
+  return 0;
+}
+
+}  // namespace codecllm::cli
