@@ -217,7 +217,7 @@ TEST_F(CliJson, Bench) {
 
 TEST_F(CliJson, BenchBehindAContext) {
   const auto bench = [&](std::vector<std::string> more) {
-    std::vector<std::string> args = {"bench", model_, "--json", "--rounds", "2", "--prompt-tokens", "8", "--decode-tokens", "4", "--batch", "2"};
+    std::vector<std::string> args = {"bench", model_, "--json", "--rounds", "1", "--prompt-tokens", "8", "--decode-tokens", "4", "--batch", "2"};
     args.insert(args.end(), more.begin(), more.end());
     return object_of(run(args), "bench", {"runs", "machine", "context_tokens"});
   };
