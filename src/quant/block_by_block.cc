@@ -257,6 +257,7 @@ class BlockPipeline {
   LayerTask make_task(const LinearSpec& linear, const TensorJob& job) const {
     LayerTask task = {linear, job.args, rule_, job.dtype, std::vector<float>(static_cast<size_t>(linear.rows * linear.columns))};
     task.coded_bits = job.coded.rate;
+    task.kept = job.outliers;
     context_.impl().pool.parallel_for(static_cast<size_t>(linear.rows), 16, [&](size_t begin, size_t end, int) {
       for (size_t row = begin; row < end; ++row) {
         const auto out = std::span(task.weights).subspan(row * static_cast<size_t>(linear.columns), static_cast<size_t>(linear.columns));

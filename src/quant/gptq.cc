@@ -58,7 +58,7 @@ class RowRounder {
     std::vector<double> w(static_cast<size_t>(n_));
     float* weights = &task_.weights[row * n_];
     for (int64_t j = 0; j < n_; ++j) w[j] = dead_[order_[j]] ? 0.0 : static_cast<double>(weights[order_[j]]);
-    const bool late_scales = task_.args.strategy == Strategy::group && !options_.act_order;
+    const bool late_scales = task_.args.strategy == Strategy::group && !options_.act_order && task_.kept.empty();
     round_with_feedback(
         factor_, w, block_,
         [&](int64_t begin, int64_t end) {
@@ -92,7 +92,9 @@ class RowRounder {
 
 std::vector<Grid> gptq(const Context& context, LayerTask& task, const std::vector<float>& gram, const GptqOptions& options) {
   const int64_t n = task.linear.columns;
-  const std::vector<int64_t> order = column_order(gram, n, options.act_order);
+  std::vector<int64_t> order = column_order(gram, n, options.act_order);
+  // Kept columns come first: they have no error, and take none of the others'.
+  std::stable_partition(order.begin(), order.end(), [&](int64_t column) { return std::binary_search(task.kept.begin(), task.kept.end(), column); });
   const RowMajor factor = inverse_factor(gram, order, options.damping, task.linear.name);
   std::vector<bool> dead(static_cast<size_t>(n));
   for (int64_t j = 0; j < n; ++j) dead[j] = !(gram[j * n + j] > 0);

@@ -98,8 +98,9 @@ class Planner {
                                                       "scheme whose activations are scaled at run time", place);
     if (inputs && !inputs->dynamic && step.algorithm.calibration.text.empty())
       throw Error(ErrorCode::bad_call, "quantize", "static scales of activations need a calibration text; give one with --calibrate");
-    if (inputs && inputs->outliers && step.algorithm.name != "rtn")
-      throw Error(ErrorCode::unsupported, "quantize", "llm-int8 rounds to the nearest in this version; leave --algorithm out");
+    if (inputs && inputs->outliers && find_algorithm(step.algorithm).smooth != nullptr)
+      throw Error(ErrorCode::bad_call, "quantize", "llm-int8 keeps large channels apart and " + step.algorithm.name +
+                                                       " scales them away, two remedies for one ill; take --algorithm rtn or gptq, or another scheme");
     const QuantScheme fitted = fit_scheme(step.scheme, linear.columns);
     if (fitted != step.scheme)
       fall_back(linear.name + ": rows of " + std::to_string(linear.columns) + " do not divide into groups of " +

@@ -18,6 +18,7 @@ struct LayerTask {
   ScaleRule rule = ScaleRule::restricted;
   DType scale_type = DType::bf16;
   std::vector<float> weights;   // [rows, columns]
+  std::vector<int32_t> kept;    // columns that stay as they are elsewhere: zeros here, and to remain so
   double coded_bits = 0;        // not 0: entropy-coded in at most so many bits per weight
   CodeKind kind = CodeKind::integer;  // and how; the algorithm says
 };

@@ -79,6 +79,38 @@ TEST(Gptq, WeightsLieOnTheReturnedGrids) {
     }
 }
 
+TEST(Gptq, KeptColumnsAreAsIfTheyWereNotThere) {
+  LayerProblem p = problems()[1];
+  const int64_t n = p.task.linear.columns;
+  p.task.args = {.num_bits = 4, .strategy = Strategy::channel};
+  p.task.kept = {0, 5, 6, static_cast<int32_t>(n - 1)};
+  LayerTask fewer = p.task;
+  fewer.kept.clear();
+  fewer.weights.clear();
+  fewer.linear.columns = n - static_cast<int64_t>(p.task.kept.size());
+  const auto is_kept = [&](int64_t column) { return std::binary_search(p.task.kept.begin(), p.task.kept.end(), column); };
+  std::vector<float> gram;
+  for (int64_t row = 0; row < p.task.linear.rows; ++row)
+    for (int64_t k = 0; k < n; ++k) is_kept(k) ? void(p.task.weights[row * n + k] = 0) : fewer.weights.push_back(p.task.weights[row * n + k]);
+  for (int64_t i = 0; i < n * n; ++i)
+    if (!is_kept(i / n) && !is_kept(i % n)) gram.push_back(p.gram[i]);
+  for (const bool act_order : {false, true}) {
+    LayerTask all = p.task, some = fewer;
+    // Damping is a share of the mean of all columns, so there is hardly any.
+    gptq(test::two_threads(), all, p.gram, {.damping = 1e-9, .act_order = act_order});
+    gptq(test::two_threads(), some, gram, {.damping = 1e-9, .act_order = act_order});
+    std::vector<float> left;
+    for (size_t i = 0; i < all.weights.size(); ++i) {
+      const auto column = static_cast<int64_t>(i) % n;
+      if (!is_kept(column))
+        left.push_back(all.weights[i]);
+      else
+        EXPECT_EQ(all.weights[i], 0);
+    }
+    EXPECT_EQ(left, some.weights) << act_order;
+  }
+}
+
 TEST(Gptq, OutputErrorIsBelowThatOfRounding) {
   for (LayerProblem& p : problems()) {
     LayerTask rounded = p.task;

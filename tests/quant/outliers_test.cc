@@ -143,7 +143,35 @@ TEST(LlmInt8, RescuesTheModelThatShips) {
   EXPECT_LE(ratio("llm-int8", "rtn", true), 1.01);
 }
 
-TEST(LlmInt8, OtherAlgorithmsAreRefusedAndResumingWorks) {
+TEST(LlmInt8, GptqRoundsWhatIsNotKept) {
+  const TempDirectory temp;
+  test::calibrated_model(temp, "llama-bf16", inject);
+  QuantizeOptions options = llm_int8(temp, true);
+  quantize_checkpoint(test::two_threads(), temp / "m", temp / "rtn", options);
+  options.algorithm.name = "gptq";
+  const QuantizeResult result = quantize_checkpoint(test::two_threads(), temp / "m", temp / "gptq", options);
+  EXPECT_TRUE(result.bad.empty());
+  const test::Tensors nearest = test::read_tensors(temp / "rtn"), rounded = test::read_tensors(temp / "gptq");
+  size_t kept = 0;
+  for (const auto& [name, tensor] : rounded) {
+    if (!name.ends_with(".outlier_columns")) continue;
+    const std::string module = name.substr(0, name.rfind('.'));
+    const auto columns = static_cast<size_t>(rounded.at(module + ".weight").decl.shape[1]);
+    const auto& codes = rounded.at(module + ".weight").data;
+    EXPECT_NE(codes, nearest.at(module + ".weight").data) << module;
+    EXPECT_EQ(tensor.data, nearest.at(name).data) << module;
+    EXPECT_EQ(rounded.at(module + ".outlier_weight").data, nearest.at(module + ".outlier_weight").data) << module;
+    for (size_t i = 0; i < tensor.data.size(); i += 4) {
+      int32_t column;
+      std::memcpy(&column, &tensor.data[i], 4);
+      for (size_t at = static_cast<size_t>(column); at < codes.size(); at += columns) EXPECT_EQ(codes[at], std::byte{0}) << module;
+      ++kept;
+    }
+  }
+  EXPECT_GE(kept, kChannels);
+}
+
+TEST(LlmInt8, SmoothingIsRefusedAndResumingWorks) {
   const TempDirectory temp;
   test::calibrated_model(temp, "llama-bf16", inject);
   QuantizeOptions options = llm_int8(temp, true);
@@ -153,9 +181,11 @@ TEST(LlmInt8, OtherAlgorithmsAreRefusedAndResumingWorks) {
                  ErrorCode::interrupted);
   EXPECT_TRUE(quantize_checkpoint(test::two_threads(), temp / "m", temp / "q", options).resumed);
   EXPECT_EQ(test::difference(temp / "whole", temp / "q"), "");
-  options.algorithm.name = "gptq";
-  EXPECT_NE(test::error_of([&] { quantize_checkpoint(test::two_threads(), temp / "m", temp / "x", options); }, ErrorCode::unsupported).find("--algorithm"),
-            std::string::npos);
+  for (const char* name : {"awq", "smoothquant", "smoothquant+gptq"}) {
+    options.algorithm.name = name;
+    EXPECT_NE(test::error_of([&] { quantize_checkpoint(test::two_threads(), temp / "m", temp / "x", options); }, ErrorCode::bad_call).find("--algorithm"),
+              std::string::npos);
+  }
 }
 
 }  // namespace
