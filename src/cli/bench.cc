@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cli/bench_modes.h"
+#include "cli/loaded.h"
 #include "format/scheme.h"
 #include "gen/machine.h"
 
@@ -18,6 +19,7 @@ struct BenchArguments {
   bool profile = false;
   std::string shape, compute = "a16", kv = "f16";
   int rounds = 5;
+  uint64_t decode_cache = 0;
   MeasureOptions measure;
 };
 
@@ -41,12 +43,12 @@ Spread spread_of(const std::vector<double>& values) {
 
 std::vector<BenchTarget> targets_of(const BenchArguments& a) {
   std::vector<BenchTarget> targets;
-  for (const std::string& model : a.models) targets.push_back({model, model, "", "", a.compute});
+  for (const std::string& model : a.models) targets.push_back({model, model, "", "", a.compute, a.decode_cache});
   if (a.shape.empty() && targets.empty())
     throw Error(ErrorCode::bad_call, "bench", "give model directories, or --shape with one or more --scheme");
   if (a.shape.empty() != a.schemes.empty())
     throw Error(ErrorCode::bad_call, "bench", "--shape and --scheme go together");
-  for (const std::string& scheme : a.schemes) targets.push_back({scheme_preset(scheme).name, "", a.shape, scheme, a.compute});
+  for (const std::string& scheme : a.schemes) targets.push_back({scheme_preset(scheme).name, "", a.shape, scheme, a.compute, a.decode_cache});
   return targets;
 }
 
@@ -81,6 +83,7 @@ OrderedJson run_json(const Run& run, double read_bytes_s) {
   out["bandwidth_fraction"] = read * decode.middle / read_bytes_s;
   out["kv_bytes"] = run.info.at("kv_bytes").get<uint64_t>();
   out["peak_rss_bytes"] = run.peak_rss;
+  out["decode_cache"] = run.info.at("decode_cache");
   out["load_s"] = run.info.at("load_s").get<double>();
   out["spread"] = {{"decode", {decode.low, decode.high}}, {"prefill", {prefill.low, prefill.high}}};
   return out;
@@ -107,6 +110,8 @@ void print(const OrderedJson& out) {
                fmt::format("{:.1f} ({:.1f}-{:.1f})", run.at("decode_tok_s").get<double>(), spread[0].get<double>(), spread[1].get<double>()),
                batch.contains("8") ? fmt::format("{:.1f}", batch.at("8").get<double>()) : "-",
                run.at("bandwidth_fraction").get<double>(), bytes_text(run.at("peak_rss_bytes").get<double>()));
+    if (const auto& cache = run.at("decode_cache"); cache.at("matrices") > 0)
+      fmt::print("  {}\n", decode_cache_text({cache.at("matrices"), cache.at("of"), cache.at("bytes")}));
   }
 }
 
@@ -178,6 +183,7 @@ void add_bench(CLI::App& app, Globals& globals) {
   command.add_option("--scheme", a->schemes, "With --shape: a scheme; repeatable")->expected(1)->take_all();
   add_compute(command, a->compute);
   add_kv(command, a->kv);
+  add_decode_cache(command, a->decode_cache);
   command.add_option("--op", a->op, "Measure one operation with --scheme and --size instead of models: gemm")->check(CLI::IsMember({"gemm"}));
   command.add_option("--size", a->gemm.size, "With --op gemm: M,N,K of y [M, N] = x [M, K] . w")->delimiter(',')->expected(3)->check(CLI::Range(int64_t{1}, int64_t{1} << 18));
   command.add_option("--experts", a->gemm.experts, "With --op gemm: M rows over so many weights, in one call, beside a dense product of M rows")

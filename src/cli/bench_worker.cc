@@ -86,23 +86,27 @@ void serve(int from, int to, const BenchTarget& target, const Globals& globals, 
   if (target.model.empty() && target.shape.empty())
     return answer_questions(from, to, [&](const std::string&) { return machine_json(probe_machine(*context)); });
   Stopwatch clock;
-  const DecoderModel model = make_model(*context, target);
+  DecodeCache cache;
+  const DecoderModel model = make_model(*context, target, &cache);
   const double load_s = clock.seconds();
   Measurer measurer(model, options);
   answer_questions(from, to, [&](const std::string& question) -> OrderedJson {
     if (question == "requests") return requests_json(run_requests(model, options));
     if (question == "round") return round_json(measurer.round());
     return {{"compute", compute_of(model.weights)}, {"weight_bytes", model.weights.bytes()}, {"bits_per_weight", bits_per_weight(model)},
-            {"read_bytes_per_token", model.read_bytes_per_token()}, {"kv_bytes", measurer.kv_bytes()}, {"load_s", load_s}};
+            {"read_bytes_per_token", model.read_bytes_per_token()}, {"kv_bytes", measurer.kv_bytes()}, {"load_s", load_s},
+            {"decode_cache", {{"matrices", cache.decoded}, {"of", cache.coded}, {"bytes", cache.bytes}}}};
   });
 }
 
 }  // namespace
 
-DecoderModel make_model(const Context& context, const BenchTarget& target) {
+DecoderModel make_model(const Context& context, const BenchTarget& target, DecodeCache* cache) {
   DecoderModel model = target.model.empty() ? synthetic_model(context, shape_spec(target.shape), scheme_preset(target.scheme))
                                             : load_model(context, target.model);
   set_compute(model.weights, target.compute);
+  const DecodeCache kept = keep_decoded(context, model, target.decode_cache);
+  if (cache != nullptr) *cache = kept;
   return model;
 }
 

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "gen/measure.h"
+#include "model/decode_cache.h"
 
 namespace codecllm::cli {
 
@@ -20,10 +21,11 @@ struct BenchTarget {
   std::string model;  // directory; empty: synthetic
   std::string shape, scheme;
   std::string compute = "a16";
+  uint64_t decode_cache = 0;
 };
 
-// The model that a target names. Throws what loading throws.
-DecoderModel make_model(const Context& context, const BenchTarget& target);
+// The model that a target names, and what of it is kept decoded. Throws what loading throws.
+DecoderModel make_model(const Context& context, const BenchTarget& target, DecodeCache* cache = nullptr);
 
 // The parent's end. Workers wait until they are asked, so that models take turns.
 class BenchWorker {

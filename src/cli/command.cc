@@ -111,6 +111,11 @@ void add_compute(CLI::App& command, std::string& compute) {
       ->check(CLI::IsMember({"a16", "a8"}))->capture_default_str();
 }
 
+void add_decode_cache(CLI::App& command, uint64_t& bytes) {
+  command.add_option("--decode-cache", bytes, "Keep up to so many bytes of entropy-coded weights decoded, such as 200MB: faster, the same results")
+      ->transform(CLI::AsSizeValue(true))->capture_default_str();
+}
+
 std::string bytes_text(double bytes) {
   if (bytes < 1e6) return fmt::format("{:.1f} kB", bytes / 1e3);
   if (bytes < 1e9) return fmt::format("{:.1f} MB", bytes / 1e6);

@@ -45,6 +45,9 @@ void add_kv(CLI::App& command, std::string& kv);
 // --compute a16|a8, into `compute`.
 void add_compute(CLI::App& command, std::string& compute);
 
+// --decode-cache SIZE, into `bytes`.
+void add_decode_cache(CLI::App& command, uint64_t& bytes);
+
 bool interrupted();
 
 // 1234567 -> "1.2 MB"

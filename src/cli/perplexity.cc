@@ -14,6 +14,7 @@ namespace codecllm::cli {
 void add_perplexity(CLI::App& app, Globals& globals) {
   struct Arguments {
     std::string model, text, reference, compute = "a16", kv = "f16";
+    uint64_t decode_cache = 0;
     PerplexityOptions options;
   };
   auto a = std::make_shared<Arguments>();
@@ -21,7 +22,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
     const auto context = globals.context();
     a->options.kv = kv_type(a->kv);
     const std::string text = read_file(a->text);
-    const Loaded loaded = load(*context, globals, a->model, a->compute);
+    const Loaded loaded = load(*context, globals, a->model, a->compute, a->decode_cache);
     const std::vector<int32_t> tokens = loaded.tokenizer.encode(text, true, false);
     std::optional<Loaded> reference;
     if (!a->reference.empty()) {
@@ -58,6 +59,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
   command.add_flag("--decode-loop", a->options.decode_loop, "One token at a time through the KV cache, as generation runs");
   add_compute(command, a->compute);
   add_kv(command, a->kv);
+  add_decode_cache(command, a->decode_cache);
   command.add_option("--reference", a->reference, "Also KL divergence and agreement against this model");
 }
 

@@ -10,6 +10,7 @@ namespace codecllm::cli {
 struct SamplingArguments {
   GenerateOptions options;
   std::string kv = "f16", compute = "a16";
+  uint64_t decode_cache = 0;
 };
 
 inline void add_sampling(CLI::App& command, SamplingArguments& a) {
@@ -26,6 +27,7 @@ inline void add_sampling(CLI::App& command, SamplingArguments& a) {
   command.add_flag("--ignore-eos", a.options.ignore_eos, "Go on after the end token");
   add_kv(command, a.kv);
   add_compute(command, a.compute);
+  add_decode_cache(command, a.decode_cache);
 }
 
 }  // namespace codecllm::cli

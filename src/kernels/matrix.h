@@ -19,6 +19,8 @@
 
 namespace codecllm {
 
+struct KernelTable;
+
 class Matrix {
  public:
   Matrix() = default;
@@ -31,6 +33,9 @@ class Matrix {
   // container of another shape.
   static Matrix from_coded(Buffer container, const CodedTensor& opened, int64_t rows, int64_t columns, ScaleType scale_type,
                            const ErrorPlace& place, const void* scales = nullptr);
+
+  // The same weights decoded, for the kernels of plain matrices; this one must be coded.
+  Matrix decoded(ThreadPool& pool, const KernelTable& kernels) const;
 
   const MatrixView& view() const { return view_; }
   int64_t rows() const { return view_.rows; }

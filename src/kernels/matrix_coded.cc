@@ -4,6 +4,7 @@
 
 #include "codec/encode_tensor.h"
 #include "codecllm/error.h"
+#include "kernels/coded_panels.h"
 #include "kernels/matrix.h"
 
 namespace codecllm {
@@ -51,6 +52,21 @@ Matrix Matrix::from_coded(Buffer container, const CodedTensor& tensor, int64_t r
     if (scales != nullptr) std::memcpy(out.scales_.data(), scales, out.scales_.bytes());
     out.view_.scales = out.scales_.data();
   }
+  return out;
+}
+
+Matrix Matrix::decoded(ThreadPool& pool, const KernelTable& kernels) const {
+  Matrix out(view_.element, rows(), columns(), columns(), view_.scale_type);
+  out.view_.activation = view_.activation;
+  if (scales_.bytes() > 0) std::memcpy(out.scales_.data(), scales_.data(), scales_.bytes());
+  PanelScratch scratch;
+  scratch.fit(view_, pool.threads());
+  pool.parallel_for(static_cast<size_t>(view_.panels()), 4, [&](size_t begin, size_t end, int worker) {
+    for_decoded_panels(kernels, view_, scratch.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
+                       [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
+                         std::memcpy(out.line(row / kPanelRows + first, 0), part.data, static_cast<size_t>((last - first) * part.panel_bytes()));
+                       });
+  });
   return out;
 }
 

@@ -243,6 +243,27 @@ TEST_F(CliJson, BenchOfRequests) {
   EXPECT_GT(row.at("tok_s").get<double>(), 0);
 }
 
+TEST_F(CliJson, DecodeCacheIsKeptAndTold) {
+  ASSERT_EQ(run({"quantize", model_, "-o", temp_ / "c", "--scheme", "coded-6", "-q"}).code, 0);
+  const auto cache_of = [&](const std::string& size) {
+    const OrderedJson json = object_of(run({"bench", temp_ / "c", "--json", "--rounds", "1", "--prompt-tokens", "4", "--decode-tokens", "2", "--batch", "2", "--decode-cache", size}), "bench", {"runs"});
+    return json.at("runs").at(0).at("decode_cache");
+  };
+  const OrderedJson none = cache_of("0"), some = cache_of("10KB"), all = cache_of("1MB");
+  EXPECT_EQ(none.at("matrices"), 0);
+  EXPECT_GT(some.at("matrices"), 0);
+  EXPECT_LT(some.at("matrices"), all.at("matrices"));
+  EXPECT_LE(some.at("bytes"), 10000);
+  EXPECT_EQ(all.at("matrices"), all.at("of"));
+  const std::vector<std::string> generate = {"generate", temp_ / "c", "-p", "abc", "-n", "12", "--temperature", "0", "--json"};
+  std::vector<std::string> cached = generate;
+  cached.insert(cached.end(), {"--decode-cache", "1MB"});
+  const Outcome with = run(cached);
+  EXPECT_EQ(object_of(with, "generate", {"text"}).at("tokens"), object_of(run(generate), "generate", {"text"}).at("tokens"));
+  EXPECT_NE(with.err.find("decode cache: " + std::to_string(all.at("of").get<int>()) + " of "), std::string::npos) << with.err;
+  EXPECT_EQ(run({"bench", temp_ / "c", "--decode-cache", "much"}).code, 2);
+}
+
 TEST_F(CliJson, ErrorsPrintNoObject) {
   for (const char* command : {"inspect", "verify"})
     test::expect_refusal(run({command, temp_ / "nothing", "--json", "-q"}), 2);
