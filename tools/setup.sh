@@ -2,7 +2,7 @@
 # Sourced by demo.sh and test.sh: `setup_packages build` or `setup_packages build tests` installs what is missing of
 # the Debian 12 packages below, and is silent when nothing is.
 
-build_packages="g++ cmake ninja-build nlohmann-json3-dev libfmt-dev libcli11-dev libicu-dev libeigen3-dev python3"
+build_packages="g++ cmake ninja-build nlohmann-json3-dev libfmt-dev libcli11-dev libicu-dev libeigen3-dev libzstd-dev python3"
 tests_packages="libgtest-dev libgmock-dev googletest libbenchmark-dev binutils clang libclang-rt-14-dev
                 qemu-user-static g++-aarch64-linux-gnu libc6-dev-arm64-cross"
 

@@ -14,7 +14,7 @@ namespace {
 
 struct BenchArguments {
   std::vector<std::string> models, schemes;
-  std::string op;
+  std::string op, baseline;
   GemmArguments gemm;
   bool profile = false;
   std::string shape, compute = "a16", kv = "f16";
@@ -128,6 +128,7 @@ int bench(const Globals& globals, const BenchArguments& a) {
   if (a.measure.context > 0 && (a.measure.requests > 0 || a.profile))
     throw Error(ErrorCode::bad_call, "bench", "--context goes with models side by side, not with --requests or --profile");
   if (a.measure.requests > 0) return bench_requests(globals, targets_of(a), a.measure);
+  if (!a.baseline.empty()) return bench_unpack(globals, targets_of(a), a.rounds);
   if (a.profile) return bench_profile(globals, targets_of(a), a.measure, a.rounds);
   std::vector<Run> runs;
   // All processes are started before this one has threads. The machine is probed in one of its own, so that the probe's
@@ -192,6 +193,8 @@ void add_bench(CLI::App& app, Globals& globals) {
       ->check(CLI::IsMember({"contiguous", "masked"}))->capture_default_str();
   command.add_option("--sweep", a->gemm.sweep, "With --op gemm: times over rows and panels that are handed out together (tiles), or over sizes of blocks that share a scale (block-size)")
       ->check(CLI::IsMember({"tiles", "block-size"}));
+  command.add_option("--baseline", a->baseline, "Measure the products of a token beside the naive way: unpack (zstd for each layer, then 16-bit weights)")
+      ->check(CLI::IsMember({"unpack"}));
   command.add_flag("--profile", a->profile, "Time by operation, kernel by layer, memory by owner");
   command.add_option("--requests", a->measure.requests, "Run so many prompts, of a quarter to all of --prompt-tokens, up to the largest --batch at once")
       ->check(CLI::Range(1, 1 << 20));

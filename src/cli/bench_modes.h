@@ -34,6 +34,9 @@ int bench_profile(const Globals& globals, const std::vector<BenchTarget>& target
 // bench --requests N: many prompts, as a server runs them.
 int bench_requests(const Globals& globals, const std::vector<BenchTarget>& targets, const MeasureOptions& options);
 
+// bench --baseline unpack: the products of a token beside the naive way, which unpacks each layer with zstd first.
+int bench_unpack(const Globals& globals, const std::vector<BenchTarget>& targets, int rounds);
+
 // The fields of "machine" that every form of bench prints.
 OrderedJson machine_fields(const Context& context, double read_bytes_s, double int8_ops_s, double bf16_flops_s, double two_over_one);
 

@@ -264,6 +264,28 @@ TEST_F(CliJson, DecodeCacheIsKeptAndTold) {
   EXPECT_EQ(run({"bench", temp_ / "c", "--decode-cache", "much"}).code, 2);
 }
 
+TEST_F(CliJson, BenchOfUnpacking) {
+  ASSERT_EQ(run({"quantize", model_, "-o", temp_ / "c", "--scheme", "coded-6", "-q"}).code, 0);
+  const OrderedJson json = object_of(run({"bench", temp_ / "c", "--json", "--baseline", "unpack", "--rounds", "3", "--threads", "2"}), "bench", {"baseline", "runs", "machine"});
+  ASSERT_EQ(json.at("runs").size(), 6u);
+  EXPECT_EQ(json.at("runs").at(0).at("way"), "ours");
+  for (size_t i = 0; i < 6; ++i) {
+    const OrderedJson& r = json.at("runs").at(i);
+    EXPECT_EQ(r.at("matrices"), 15);
+    EXPECT_GT(r.at("products_ms").get<double>(), 0);
+    if (i == 0) continue;
+    const bool fused = r.at("way") == "unpack, product fused" || r.at("way") == "unpack, all three";
+    // The codes come back as they were: with them the products are the same bits, with their BF16 values the same but for rounding.
+    const double difference = r.at("max_difference");
+    EXPECT_EQ(difference == 0, fused) << r;
+    EXPECT_LT(difference, 1.0 / 128) << r;  // BF16 keeps a weight to 1 part in 256 at worst, and most sums are not the largest
+    EXPECT_EQ(r.at("stages_ms").at("widen").get<double>() > 1e-3, !fused) << r;
+    EXPECT_GT(r.at("stages_ms").at("unpack").get<double>(), 0);
+  }
+  EXPECT_EQ(run({"bench", model_, "--baseline", "unpack"}).code, 2) << "16-bit weights have no codes";
+  EXPECT_EQ(run({"bench", temp_ / "c", "--baseline", "other"}).code, 2);
+}
+
 TEST_F(CliJson, ErrorsPrintNoObject) {
   for (const char* command : {"inspect", "verify"})
     test::expect_refusal(run({command, temp_ / "nothing", "--json", "-q"}), 2);
