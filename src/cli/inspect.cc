@@ -16,13 +16,40 @@ OrderedJson to_json(const InspectResult& r) {
   out["scales"] = {{"count", r.scales.count}, {"dtypes", r.scales.dtypes}, {"min", r.scales.min},
                    {"max", r.scales.max},     {"mean", r.scales.mean},     {"zeros", r.scales.zeros}};
   out["tensors"] = OrderedJson::array();
-  for (const TensorReport& t : r.tensors)
-    out["tensors"].push_back({{"name", t.name}, {"dtype", t.dtype}, {"shape", t.shape}, {"bytes", t.bytes},
-                              {"entropy_bits", t.entropy_bits}, {"not_finite", t.not_finite}});
+  for (const TensorReport& t : r.tensors) {
+    OrderedJson tensor = {{"name", t.name}, {"dtype", t.dtype}, {"shape", t.shape}, {"bytes", t.bytes},
+                          {"entropy_bits", t.entropy_bits}, {"not_finite", t.not_finite}};
+    if (t.coded)
+      tensor["coded"] = {{"kind", t.coded->kind}, {"low_bits", t.coded->low_bits}, {"digits", t.coded->digits}, {"weights", t.coded->weights},
+                         {"bits_per_weight", t.coded->bits_per_weight}, {"overhead_bits", t.coded->bits_per_weight - t.entropy_bits}};
+    out["tensors"].push_back(tensor);
+  }
   out["problems"] = OrderedJson::array();
   for (const Problem& p : r.problems)
     out["problems"].push_back({{"severity", p.error ? "error" : "warning"}, {"text", p.text}, {"remedy", p.remedy}});
   return out;
+}
+
+// "odd 2+2+3": kind and bits of the digits, low bits first where there are some.
+std::string code_text(const CodedReport& c) {
+  std::string text = c.kind + " ";
+  if (c.low_bits > 0) text += fmt::format("{}:", c.low_bits);
+  for (size_t i = 0; i < c.digits.size(); ++i) text += (i > 0 ? "+" : "") + std::to_string(c.digits[i]);
+  return text;
+}
+
+// What coding made of all coded tensors together.
+void print_coded(const InspectResult& r) {
+  double weights = 0, bits = 0, entropy = 0;
+  int64_t tensors = 0;
+  for (const TensorReport& t : r.tensors) {
+    if (!t.coded) continue;
+    const auto n = static_cast<double>(t.coded->weights);
+    ++tensors, weights += n, bits += n * t.coded->bits_per_weight, entropy += n * t.entropy_bits;
+  }
+  if (tensors > 0)
+    fmt::print("  {} coded tensors: {:.3f} bits per weight, {:.3f} over the entropy of what they hold ({:+.1f}%)\n", tensors, bits / weights,
+               (bits - entropy) / weights, 100 * (bits / entropy - 1));
 }
 
 void print(const InspectResult& r, bool verbose) {
@@ -33,11 +60,13 @@ void print(const InspectResult& r, bool verbose) {
   if (r.scales.count > 0)
     fmt::print("  {} scales, {:.3g} to {:.3g}, mean {:.3g}, {} zero\n", r.scales.count, r.scales.min, r.scales.max,
                r.scales.mean, r.scales.zeros);
+  print_coded(r);
   if (verbose || r.tensors.size() <= 24) {
-    fmt::print("\n{:<52} {:<5} {:>15} {:>10} {:>8}\n", "tensor", "type", "shape", "bytes", "entropy");
+    fmt::print("\n{:<52} {:<5} {:>15} {:>10} {:>8} {:>7} {:>9}\n", "tensor", "type", "shape", "bytes", "entropy", "coded", "overhead");
     for (const TensorReport& t : r.tensors)
-      fmt::print("{:<52} {:<5} {:>15} {:>10} {:>8}\n", t.name, t.dtype, shape_text(t.shape), t.bytes,
-                 t.entropy_bits > 0 ? fmt::format("{:.2f}", t.entropy_bits) : "");
+      fmt::print("{:<52} {:<5} {:>15} {:>10} {:>8}{}\n", t.name, t.dtype, shape_text(t.shape), t.bytes,
+                 t.entropy_bits > 0 ? fmt::format("{:.2f}", t.entropy_bits) : "",
+                 t.coded ? fmt::format(" {:>7.3f} {:>9.3f}  {}", t.coded->bits_per_weight, t.coded->bits_per_weight - t.entropy_bits, code_text(*t.coded)) : "");
   } else {
     fmt::print("  {} tensors (-v lists them)\n", r.tensors.size());
   }

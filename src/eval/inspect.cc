@@ -29,6 +29,16 @@ double entropy(const std::vector<uint64_t>& histogram) {
   return total > 0 ? bits : 0;
 }
 
+CodedReport coded_report(const CodedHeader& header, uint64_t bytes) {
+  static constexpr const char* kKinds[] = {"integer", "odd", "bf16", "f16", "f32", "e4m3", "sparse"};
+  const CodeShape& shape = header.shape;
+  CodedReport report = {.kind = kKinds[static_cast<int>(shape.kind)], .low_bits = shape.low_bits, .weights = static_cast<int64_t>(header.rows * header.columns)};
+  for (int digit : {shape.first_bits, shape.second_bits, shape.third_bits, shape.fourth_bits})
+    if (digit > 0) report.digits.push_back(digit);
+  report.bits_per_weight = 8 * static_cast<double>(bytes) / static_cast<double>(report.weights);
+  return report;
+}
+
 class Inspector {
  public:
   Inspector(const Context& context, const Checkpoint& checkpoint) : context_(context), checkpoint_(checkpoint) {}
@@ -184,8 +194,10 @@ class Inspector {
     if (shape != std::vector<int64_t>{static_cast<int64_t>(coded.header.rows), static_cast<int64_t>(coded.header.columns)})
       problem(true, tensors.place.tensor + " has another shape than config.json says", "config.json and weights are of different models");
     const auto it = std::find_if(result_.tensors.begin(), result_.tensors.end(), [&](const TensorReport& t) { return t.name == tensors.place.tensor; });
-    if (it != result_.tensors.end())
+    if (it != result_.tensors.end()) {
       it->entropy_bits = coded_entropy(context_.impl().pool, coded, kernels_for(context_.impl().isa).decode_panel);
+      it->coded = coded_report(coded.header, it->bytes);
+    }
     return tensors.coded->data.size() + (tensors.scales != nullptr ? tensors.scales->data.size() : 0);
   }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,11 +12,21 @@
 
 namespace codecllm {
 
+// A tensor that is entropy-coded.
+struct CodedReport {
+  std::string kind;        // as docs/codec.md names it
+  std::vector<int> digits; // bits of the first to the last
+  int low_bits = 0;        // written as they are, besides sign or mantissa
+  int64_t weights = 0;
+  double bits_per_weight = 0;  // of the container, whole; scales stand apart
+};
+
 struct TensorReport {
   std::string name, dtype;
   std::vector<int64_t> shape;
   uint64_t bytes = 0;
   double entropy_bits = 0;  // per element, of the stored codes or 16-bit patterns as independent symbols; 0: not measured
+  std::optional<CodedReport> coded;
   int64_t not_finite = 0;
   float min = 0, max = 0;   // plain floats
 };

@@ -71,6 +71,25 @@ TEST_F(CodedCheckpoint, LosslessIsSmallerAndHasTheSameLogits) {
 TEST_F(CodedCheckpoint, CodedIntegersHaveTheLogitsOfPlainOnes) {
   const std::string coded = make("int8-coded"), plain = make("int8");
   EXPECT_EQ(logits(coded), logits(plain));
+  // The entropy that inspect shows is that of the same codes stored plainly, but for what their signs tell, and the coded
+  // size is near it.
+  const InspectResult of_coded = inspect(context_, Checkpoint(coded)), of_plain = inspect(context_, Checkpoint(plain));
+  int compared = 0;
+  for (const TensorReport& t : of_coded.tensors) {
+    if (!t.name.ends_with("_proj.weight_coded")) continue;
+    const std::string module = t.name.substr(0, t.name.size() - std::string("weight_coded").size());
+    const auto twin = std::find_if(of_plain.tensors.begin(), of_plain.tensors.end(), [&](const TensorReport& p) { return p.name == module + "weight_packed"; });
+    ASSERT_NE(twin, of_plain.tensors.end()) << module;
+    ASSERT_TRUE(t.coded.has_value());
+    EXPECT_FALSE(twin->coded.has_value());
+    EXPECT_GE(t.entropy_bits, twin->entropy_bits - 1e-9) << t.name;
+    EXPECT_LE(t.entropy_bits, twin->entropy_bits + 0.02) << t.name;
+    EXPECT_DOUBLE_EQ(t.coded->bits_per_weight, 8.0 * static_cast<double>(t.bytes) / static_cast<double>(t.coded->weights));
+    EXPECT_GT(t.coded->bits_per_weight, t.entropy_bits);
+    EXPECT_LT(t.coded->bits_per_weight, t.entropy_bits + 0.5 + 8.0 * 1024 / static_cast<double>(t.coded->weights)) << t.name;  // header, records, slack
+    ++compared;
+  }
+  EXPECT_GT(compared, 10);
 }
 
 TEST_F(CodedCheckpoint, CodedFloatsHaveTheLogitsOfPlainOnes) {
