@@ -19,9 +19,10 @@ from safetensors.numpy import load_file, save_file
 
 TYPES = gguf.GGMLQuantizationType
 OUT = pathlib.Path("tests/io/data/gguf")
-BLOCKS = [TYPES.Q4_0, TYPES.Q4_1, TYPES.Q5_0, TYPES.Q5_1, TYPES.Q8_0, TYPES.Q4_K, TYPES.Q5_K, TYPES.Q6_K]
+BLOCKS = [TYPES.Q4_0, TYPES.Q4_1, TYPES.Q5_0, TYPES.Q5_1, TYPES.Q8_0, TYPES.Q2_K, TYPES.Q3_K, TYPES.Q4_K, TYPES.Q5_K,
+          TYPES.Q6_K]
 HALVES = {TYPES.Q4_0: [0], TYPES.Q4_1: [0, 2], TYPES.Q5_0: [0], TYPES.Q5_1: [0, 2], TYPES.Q8_0: [0],
-          TYPES.Q4_K: [0, 2], TYPES.Q5_K: [0, 2], TYPES.Q6_K: [208]}  # where a block has F16 numbers
+          TYPES.Q2_K: [80, 82], TYPES.Q3_K: [108], TYPES.Q4_K: [0, 2], TYPES.Q5_K: [0, 2], TYPES.Q6_K: [208]}  # where a block has F16 numbers
 
 
 def random_blocks(dice, kind, rows, per_row):

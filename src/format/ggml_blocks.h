@@ -14,6 +14,8 @@ void ggml_q4_1(const uint8_t* block, float* out);
 void ggml_q5_0(const uint8_t* block, float* out);
 void ggml_q5_1(const uint8_t* block, float* out);
 void ggml_q8_0(const uint8_t* block, float* out);
+void ggml_q2_k(const uint8_t* block, float* out);
+void ggml_q3_k(const uint8_t* block, float* out);
 void ggml_q4_k(const uint8_t* block, float* out);
 void ggml_q5_k(const uint8_t* block, float* out);
 void ggml_q6_k(const uint8_t* block, float* out);
