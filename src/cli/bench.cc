@@ -28,7 +28,7 @@ struct Run {
   BenchWorker worker;
   Json info = {};
   std::vector<double> prefill = {}, decode = {};
-  std::map<std::string, std::vector<double>> batch = {};
+  std::map<std::string, std::vector<double>> batch = {}, context = {};
   double peak_rss = 0;
 };
 
@@ -60,6 +60,7 @@ void measure_round(BenchWorker& machine, std::vector<Run>& runs, std::vector<Jso
     run.prefill.push_back(m.at("prefill_tok_s"));
     run.decode.push_back(m.at("decode_tok_s"));
     for (const auto& [count, rate] : m.at("batch").items()) run.batch[count].push_back(rate);
+    for (const auto& [tokens, rate] : m.at("context").items()) run.context[tokens].push_back(rate);
     run.peak_rss = m.at("peak_rss_bytes");
   }
   machines.push_back(machine.ask("round"));
@@ -77,6 +78,8 @@ OrderedJson run_json(const Run& run, double read_bytes_s) {
   OrderedJson out = {{"name", run.target.name}, {"compute", run.info.at("compute")}, {"prefill_tok_s", prefill.middle}, {"decode_tok_s", decode.middle}};
   out["batch"] = {{"1", decode.middle}};
   for (const auto& [count, rates] : run.batch) out["batch"][count] = median(rates);
+  out["context"] = OrderedJson::object();
+  for (const auto& [tokens, rates] : run.context) out["context"][tokens] = median(rates);
   out["weight_bytes"] = run.info.at("weight_bytes").get<uint64_t>();
   out["bits_per_weight"] = run.info.at("bits_per_weight").get<double>();
   out["read_bytes_per_token"] = run.info.at("read_bytes_per_token").get<uint64_t>();
@@ -96,7 +99,6 @@ void print(const OrderedJson& out) {
              machine.at("two_cores").get<bool>() ? "two cores" : "one core's worth",
              machine.at("isa").get<std::string>(), machine.at("read_bytes_s").get<double>() / 1e9,
              machine.at("int8_ops_s").get<double>() / 1e9, machine.at("bf16_flops_s").get<double>() / 1e9);
-  fmt::print("decode behind {} tokens, KV cache {}\n", out.at("context_tokens").get<int64_t>(), out.at("kv").get<std::string>());
   fmt::print("{:<28} {:>7} {:>10} {:>10} {:>9} {:>20} {:>9} {:>6} {:>9}\n", "", "compute", "weights", "bits/w", "prefill",
              "decode (min-max)", "batch 8", "of bw", "peak");
   for (const auto& run : out.at("runs")) {
@@ -112,6 +114,8 @@ void print(const OrderedJson& out) {
                run.at("bandwidth_fraction").get<double>(), bytes_text(run.at("peak_rss_bytes").get<double>()));
     if (const auto& cache = run.at("decode_cache"); cache.at("matrices") > 0)
       fmt::print("  {}\n", decode_cache_text({cache.at("matrices"), cache.at("of"), cache.at("bytes")}));
+    for (const auto& [tokens, rate] : run.at("context").items())
+      fmt::print("{:<28} behind {} tokens, KV cache {}: {:.2f} tok/s\n", "", tokens, out.at("kv").get<std::string>(), rate.get<double>());
   }
 }
 
@@ -123,9 +127,9 @@ int bench(const Globals& globals, const BenchArguments& a) {
     gemm.rounds = a.rounds;
     return bench_gemm(globals, gemm);
   }
-  if (!a.gemm.size.empty() || a.gemm.experts > 0 || !a.gemm.sweep.empty())
-    throw Error(ErrorCode::bad_call, "bench", "--size, --experts and --sweep go with --op gemm");
-  if (a.measure.context > 0 && (a.measure.requests > 0 || a.profile))
+  if (!a.gemm.size.empty() || a.gemm.outliers > 0 || a.gemm.experts > 0 || !a.gemm.sweep.empty())
+    throw Error(ErrorCode::bad_call, "bench", "--size, --outliers, --experts and --sweep go with --op gemm");
+  if (!a.measure.contexts.empty() && (a.measure.requests > 0 || a.profile))
     throw Error(ErrorCode::bad_call, "bench", "--context goes with models side by side, not with --requests or --profile");
   if (a.measure.requests > 0) return bench_requests(globals, targets_of(a), a.measure);
   if (!a.baseline.empty()) return bench_unpack(globals, targets_of(a), a.rounds);
@@ -153,7 +157,6 @@ int bench(const Globals& globals, const BenchArguments& a) {
   out["rounds"] = a.rounds;
   out["prompt_tokens"] = a.measure.prompt_tokens;
   out["decode_tokens"] = a.measure.decode_tokens;
-  out["context_tokens"] = a.measure.context > 0 ? a.measure.context : a.measure.prompt_tokens;
   out["kv"] = a.kv;
   out["runs"] = OrderedJson::array();
   for (const Run& run : runs) out["runs"].push_back(run_json(run, read_bytes_s));
@@ -187,6 +190,7 @@ void add_bench(CLI::App& app, Globals& globals) {
   add_decode_cache(command, a->decode_cache);
   command.add_option("--op", a->op, "Measure one operation with --scheme and --size instead of models: gemm")->check(CLI::IsMember({"gemm"}));
   command.add_option("--size", a->gemm.size, "With --op gemm: M,N,K of y [M, N] = x [M, K] . w")->delimiter(',')->expected(3)->check(CLI::Range(int64_t{1}, int64_t{1} << 18));
+  command.add_option("--outliers", a->gemm.outliers, "With --op gemm: so many columns of x are 20 times as large as the others")->check(CLI::Range(0, 1 << 16));
   command.add_option("--experts", a->gemm.experts, "With --op gemm: M rows over so many weights, in one call, beside a dense product of M rows")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 12));
   command.add_option("--layout", a->gemm.layout, "With --experts: rows sorted by expert, or a fixed number of places for each, of which some are taken")
@@ -201,8 +205,8 @@ void add_bench(CLI::App& app, Globals& globals) {
   command.add_option("--rounds", a->rounds, "Rounds in which the models take turns; medians are shown")->check(CLI::Range(1, 1000))->capture_default_str();
   command.add_option("--prompt-tokens", a->measure.prompt_tokens, "Tokens of the prefill")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
   command.add_option("--decode-tokens", a->measure.decode_tokens, "Tokens decoded one by one")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
-  command.add_option("--context", a->measure.context, "Decode one sequence behind so many tokens with made-up keys and values, not behind the prompt")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command.add_option("--context", a->measure.contexts, "Decode one sequence behind so many tokens with made-up keys and values, too; repeatable")
+      ->expected(1)->take_all()->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command.add_option("--batch", a->measure.batches, "Sequences decoded together; repeatable (default 4, 8, 16)")
       ->expected(1)->take_all()->check(CLI::Range(1, 4096));
 }

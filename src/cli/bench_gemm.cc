@@ -10,10 +10,12 @@ int bench_gemm(const Globals& globals, const GemmArguments& a) {
   if (a.size.size() != 3) throw Error(ErrorCode::bad_call, "bench", "--op gemm needs --size M,N,K");
   if (a.schemes.empty()) throw Error(ErrorCode::bad_call, "bench", "--op gemm needs one or more --scheme");
   if (a.experts > 0 && !a.sweep.empty()) throw Error(ErrorCode::bad_call, "bench", "--sweep goes with one weight, not with --experts");
+  if (a.outliers > a.size[2] || (a.outliers > 0 && (a.experts > 0 || !a.sweep.empty())))
+    throw Error(ErrorCode::bad_call, "bench", "--outliers are at most K columns of one product, without --experts and --sweep");
   if (a.experts > 0) return bench_grouped(globals, a);
   if (!a.sweep.empty()) return bench_sweep(globals, a);
   const auto context = globals.context();
-  const GemmSize gemm = {a.size[0], a.size[1], a.size[2]};
+  const GemmSize gemm = {a.size[0], a.size[1], a.size[2], a.outliers};
   OrderedJson runs = OrderedJson::array();
   std::vector<double> read, int8, bf16, cores;
   for (const std::string& name : a.schemes) {
@@ -22,7 +24,7 @@ int bench_gemm(const Globals& globals, const GemmArguments& a) {
     read.push_back(machine.read_bytes_s), int8.push_back(machine.int8_ops_s);
     bf16.push_back(machine.bf16_flops_s), cores.push_back(machine.two_over_one);
     const GemmResult r = measure_gemm(*context, gemm, scheme, a.compute == "a8", a.rounds, machine);
-    const double share = r.compute == "a8" ? r.operations / r.seconds / machine.int8_ops_s : 0;
+    const double share = r.compute == "a8" && scheme.weights->type == NumberType::integer ? r.operations / r.seconds / machine.int8_ops_s : 0;
     OrderedJson run = {{"name", scheme.name}, {"compute", r.compute}, {"seconds", r.seconds}, {"ratio_to_bf16", r.bf16_seconds / r.seconds},
                        {"gb_s", r.weight_bytes / r.seconds / 1e9}, {"gop_s", r.operations / r.seconds / 1e9},
                        {"bound", r.memory_bound ? "memory" : "compute"}, {"bandwidth_fraction", r.weight_bytes / r.seconds / machine.read_bytes_s}};

@@ -13,6 +13,7 @@ struct GemmArguments {
   std::vector<int64_t> size;         // M, N, K
   std::vector<std::string> schemes;
   std::string compute;
+  int64_t outliers = 0;              // columns of x
   int64_t experts = 0;               // 0: one weight
   std::string layout = "contiguous";  // or "masked"
   std::string sweep;                 // "tiles" or "block-size"

@@ -60,6 +60,8 @@ OrderedJson round_json(const Measurement& m) {
   OrderedJson out = {{"prefill_tok_s", m.prefill_tok_s}, {"decode_tok_s", m.decode_tok_s}};
   out["batch"] = OrderedJson::object();
   for (const auto& [count, rate] : m.batch) out["batch"][std::to_string(count)] = rate;
+  out["context"] = OrderedJson::object();
+  for (const auto& [tokens, rate] : m.context) out["context"][std::to_string(tokens)] = rate;
   out["peak_rss_bytes"] = peak_rss_bytes();
   return out;
 }

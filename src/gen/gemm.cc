@@ -18,7 +18,7 @@ GemmResult measure_gemm(const Context& context, const GemmSize& size, const Quan
   GemmResult result;
   const MatrixView& w = weights.first().view();
   const bool bytes = is_integer(w.element) && w.activation.mode != ActivationMode::a16;
-  result.compute = bytes ? "a8" : "a16";
+  result.compute = w.activation.mode != ActivationMode::a16 ? "a8" : "a16";
   result.weight_bytes = static_cast<double>(weights.first().bytes());
   result.operations = 2.0 * static_cast<double>(size.m) * static_cast<double>(size.n) * static_cast<double>(size.k);
   const std::vector<float>& y = product.run(weights.first());

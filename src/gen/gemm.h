@@ -11,6 +11,7 @@ namespace codecllm {
 
 struct GemmSize {
   int64_t m, n, k;  // y [m, n] = x [m, k] . w [n, k]
+  int64_t outliers = 0;  // columns of x that are 20 times as large, as trained models have
 };
 
 struct GemmResult {

@@ -65,7 +65,7 @@ GroupedGemmResult measure_grouped_gemm(const Context& context, const GemmSize& s
           .operations = 2.0 * static_cast<double>(size.m) * static_cast<double>(size.n) * static_cast<double>(size.k),
           .fewest_rows = fewest,
           .most_rows = most,
-          .compute = is_integer(w.element) && w.activation.mode != ActivationMode::a16 ? "a8" : "a16"};
+          .compute = w.activation.mode != ActivationMode::a16 ? "a8" : "a16"};
 }
 
 }  // namespace codecllm

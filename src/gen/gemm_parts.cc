@@ -28,18 +28,20 @@ double time_of(size_t times, FunctionRef<void()> run) {
   return clock.seconds() / static_cast<double>(runs);
 }
 
-std::vector<float> gemm_inputs(int64_t rows, int64_t columns) {
+std::vector<float> gemm_inputs(int64_t rows, int64_t columns, int64_t outliers) {
   const int64_t stride = round_up(columns, kColumnPadding);
   std::vector<float> x(static_cast<size_t>(rows * stride), 0.0f);
   Rng rng(3);
   for (int64_t m = 0; m < rows; ++m)
     for (int64_t k = 0; k < columns; ++k) x[m * stride + k] = static_cast<float>(rng.normal());
+  for (int64_t m = 0; m < rows; ++m)
+    for (int64_t i = 0; i < outliers; ++i) x[m * stride + i * columns / outliers] *= 20;
   return x;
 }
 
 GemmProduct::GemmProduct(const Context& context, const GemmSize& size, int64_t rows_per_pass, int64_t panels_per_task)
     : pool_(context.impl().pool), kernels_(kernels_for(context.impl().isa)), size_(size), stride_(round_up(size.k, kColumnPadding)),
-      pass_(rows_per_pass > 0 ? rows_per_pass : size.m), x_(gemm_inputs(size.m, size.k)), y_(static_cast<size_t>(size.m * size.n)) {
+      pass_(rows_per_pass > 0 ? rows_per_pass : size.m), x_(gemm_inputs(size.m, size.k, size.outliers)), y_(static_cast<size_t>(size.m * size.n)) {
   scratch_.panels_per_task = panels_per_task;
 }
 

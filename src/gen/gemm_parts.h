@@ -26,8 +26,8 @@ class GemmWeights {
 // Seconds of one run, over some tens of milliseconds; run is called `times` in a row between looks at the clock.
 double time_of(size_t times, FunctionRef<void()> run);
 
-// Standard normal x [rows, stride], zero behind the last column.
-std::vector<float> gemm_inputs(int64_t rows, int64_t columns);
+// Standard normal x [rows, stride], zero behind the last column; `outliers` columns, evenly spread, 20 times as large.
+std::vector<float> gemm_inputs(int64_t rows, int64_t columns, int64_t outliers = 0);
 
 class GemmProduct {
  public:

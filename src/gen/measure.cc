@@ -44,36 +44,48 @@ void random_context(const DecoderModel& model, KvCache& cache, KvSequence& seque
   });
 }
 
+static int64_t context_slots(const MeasureOptions& options) {
+  return options.contexts.empty() ? 0 : *std::max_element(options.contexts.begin(), options.contexts.end()) + options.decode_tokens;
+}
+
 static int64_t slots_needed(const MeasureOptions& options) {
   int64_t most = options.prompt_tokens + options.decode_tokens + kKvBlock;
   for (int64_t batch : options.batches) most = std::max(most, batch * (round_up(options.decode_tokens + 1, kKvBlock)));
-  return most + (options.context > 0 ? options.context + options.decode_tokens + kKvBlock : 0);
+  return round_up(most, kKvBlock) + context_slots(options);
 }
 
 Measurer::Measurer(const DecoderModel& model, const MeasureOptions& options)
     : model_(model), options_(options), cache_(model.spec, options.kv, slots_needed(options)), forward_(model, cache_) {
   Rng rng(9);
-  if (options.context > 0) random_context(model, cache_, context_, options.context, rng);
+  random_context(model, cache_, context_, context_slots(options), rng);
 }
 
 Measurement Measurer::round() {
   Measurement result;
   Rng rng(7);
-  KvSequence prompt;
+  KvSequence sequence;
   Stopwatch clock;
-  random_prompt(cache_, prompt, options_.prompt_tokens, model_.spec.vocab, rng, [&](auto rows) { forward_.run(rows); });
+  random_prompt(cache_, sequence, options_.prompt_tokens, model_.spec.vocab, rng, [&](auto rows) { forward_.run(rows); });
   result.prefill_tok_s = static_cast<double>(options_.prompt_tokens) / clock.restart();
-  KvSequence& sequence = options_.context > 0 ? context_ : prompt;
   for (int64_t i = 0; i < options_.decode_tokens; ++i) {
     cache_.grow(sequence, 1);
     const BatchRow row = {static_cast<int32_t>(i % model_.spec.vocab), &sequence, sequence.length - 1, true};
     forward_.run({&row, 1});
   }
   result.decode_tok_s = static_cast<double>(options_.decode_tokens) / clock.seconds();
-  cache_.truncate(prompt, 0);
-  cache_.truncate(context_, options_.context);
+  cache_.truncate(sequence, 0);
+  for (int64_t context : options_.contexts) result.context[context] = decode_behind(context);
   for (int64_t batch : options_.batches) result.batch[batch] = decode(batch);
   return result;
+}
+
+double Measurer::decode_behind(int64_t context) {
+  Stopwatch clock;
+  for (int64_t i = 0; i < options_.decode_tokens; ++i) {
+    const BatchRow row = {static_cast<int32_t>(i % model_.spec.vocab), &context_, context + i, true};
+    forward_.run({&row, 1});
+  }
+  return static_cast<double>(options_.decode_tokens) / clock.seconds();
 }
 
 double Measurer::decode(int64_t count) {

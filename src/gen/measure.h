@@ -16,15 +16,16 @@ struct MeasureOptions {
   int64_t decode_tokens = 32;
   std::vector<int64_t> batches = {4, 8, 16};  // sequences decoded together, beside one
   KvType kv = KvType::f16;
-  int64_t context = 0;                        // tokens with made-up keys and values, behind which one sequence is decoded; 0: the prompt
+  std::vector<int64_t> contexts = {};         // of one sequence that is decoded, too: tokens with made-up keys and values
   int64_t requests = 0;                       // of run_requests
 };
 
 // One round; medians over rounds are the caller's.
 struct Measurement {
   double prefill_tok_s = 0;
-  double decode_tok_s = 0;             // one sequence, right after the prompt or the context
+  double decode_tok_s = 0;             // one sequence, right after the prompt
   std::map<int64_t, double> batch;     // sequences -> tokens per second of all together
+  std::map<int64_t, double> context;   // tokens before -> tokens per second of one sequence
 };
 
 class Measurer {
@@ -35,11 +36,12 @@ class Measurer {
 
  private:
   double decode(int64_t sequences);
+  double decode_behind(int64_t context);
 
   const DecoderModel& model_;
   const MeasureOptions options_;
   KvCache cache_;
-  KvSequence context_;
+  KvSequence context_;  // the longest context and what is decoded behind it; shorter ones are its beginning
   Forward forward_;
 };
 

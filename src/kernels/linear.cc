@@ -135,13 +135,13 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
     }
     if (is_integer(w.element) && !same_inputs(quantized_for, w)) {
       const float* inputs = w.order == nullptr ? x : reorder(pool, scratch, x, x_stride, rows, w);
-      int64_t stride = w.order == nullptr ? x_stride : round_up(w.columns, kColumnPadding);
+      const int64_t stride = w.order == nullptr ? x_stride : round_up(w.columns, kColumnPadding);
       if (has_outliers(w)) {
         outliers = split_outliers(pool, kernels, scratch, inputs, stride, rows, w);
-        inputs = outliers.rest;
-        stride = outliers.stride;
+        in.integers = outliers.rest;
+      } else {
+        in.integers = integer_inputs(pool, kernels, scratch.integers, inputs, stride, rows, w);
       }
-      in.integers = integer_inputs(pool, kernels, scratch.integers, inputs, stride, rows, w);
       quantized_for = &w;
     }
     if (!is_integer(w.element) && !is_float8(w.element) && in.floats.x == nullptr)

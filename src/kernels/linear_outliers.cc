@@ -4,18 +4,29 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/linear_inputs.h"
+
 namespace codecllm {
 
 namespace {
 
-// Columns in which any row reaches the threshold, ascending.
-void find_columns(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float threshold, LinearScratch& scratch) {
+// Columns in which any row reaches the threshold, ascending. Few inputs do, so pieces of rows are looked at as a whole first.
+void find_columns(ThreadPool& pool, const KernelTable& kernels, const float* x, int64_t x_stride, int64_t rows, int64_t columns,
+                  float threshold, LinearScratch& scratch) {
+  constexpr int64_t kRange = 512, kPiece = 64;
   scratch.tops.assign(static_cast<size_t>(columns), 0.0f);
   float* tops = scratch.tops.data();
-  for (int64_t m = 0; m < rows; ++m) {
-    const float* row = x + m * x_stride;
-    for (int64_t k = 0; k < columns; ++k) tops[k] = std::max(tops[k], std::fabs(row[k]));  // NaN leaves tops as it is
-  }
+  pool.parallel_for(static_cast<size_t>(columns), kRange, [&](size_t begin, size_t end, int) {
+    const auto last = static_cast<int64_t>(end);
+    for (int64_t m = 0; m < rows; ++m) {
+      const float* row = x + m * x_stride;
+      for (auto k0 = static_cast<int64_t>(begin); k0 < last; k0 += kPiece) {
+        const int64_t stop = std::min(k0 + kPiece, last);
+        if (kernels.largest_of(row + k0, stop - k0) < threshold) continue;  // not so for NaN and infinities
+        for (int64_t k = k0; k < stop; ++k) tops[k] = std::max(tops[k], std::fabs(row[k]));  // NaN leaves tops as it is
+      }
+    }
+  });
   scratch.outlier_columns.clear();
   for (int64_t k = 0; k < columns; ++k)
     if (tops[k] >= threshold) scratch.outlier_columns.push_back(static_cast<int32_t>(k));
@@ -46,30 +57,37 @@ OutlierInputs split_outliers(ThreadPool& pool, const KernelTable& kernels, Linea
   if (w.outliers != nullptr) {
     out.columns = {w.outliers->columns, static_cast<size_t>(w.outliers->weight.columns)};
   } else {
-    find_columns(x, x_stride, rows, w.columns, w.activation.threshold, scratch);
+    find_columns(pool, kernels, x, x_stride, rows, w.columns, w.activation.threshold, scratch);
     out.columns = scratch.outlier_columns;
   }
   if (out.columns.empty()) {
-    out.rest = x;
-    out.stride = x_stride;
+    out.rest = integer_inputs(pool, kernels, scratch.integers, x, x_stride, rows, w);
     return out;
   }
   const auto count = static_cast<int64_t>(out.columns.size()), stride = round_up(count, kColumnPadding);
-  out.stride = round_up(w.columns, kColumnPadding);
-  scratch.rest.resize(std::max(scratch.rest.size(), static_cast<size_t>(rows * out.stride)));
+  const int64_t rest_stride = round_up(w.columns, kColumnPadding);
+  out.rest = integer_room(scratch.integers, rows, w);
+  const int64_t most = kernels.tile_rows(out.rest.halves);
+  const float given = w.activation.mode == ActivationMode::a8_fixed ? w.activation.scale : 0.0f;
+  scratch.rest.resize(std::max(scratch.rest.size(), static_cast<size_t>(pool.threads() * most * rest_stride)));
   scratch.picked.resize(std::max(scratch.picked.size(), static_cast<size_t>(rows * stride)));
-  pool.parallel_for(static_cast<size_t>(rows), 8, [&](size_t begin, size_t end, int) {
-    for (auto m = static_cast<int64_t>(begin); m < static_cast<int64_t>(end); ++m) {
-      float *rest = scratch.rest.data() + m * out.stride, *picked = scratch.picked.data() + m * stride;
-      std::copy_n(x + m * x_stride, out.stride, rest);
-      for (int64_t i = 0; i < count; ++i) {
-        picked[i] = rest[out.columns[i]];
-        rest[out.columns[i]] = 0;
+  // A tile at a time, so that what is left of its rows is still in the cache when it becomes integers.
+  pool.parallel_for(static_cast<size_t>(tile_count(rows, most)), 1, [&](size_t begin, size_t end, int worker) {
+    float* rest = scratch.rest.data() + worker * most * rest_stride;
+    for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t) {
+      const RowTile tile = tile_at(rows, most, t);
+      for (int64_t i = 0; i < tile.rows; ++i) {
+        float *left = rest + i * rest_stride, *picked = scratch.picked.data() + (tile.first + i) * stride;
+        std::copy_n(x + (tile.first + i) * x_stride, rest_stride, left);
+        for (int64_t c = 0; c < count; ++c) {
+          picked[c] = left[out.columns[c]];
+          left[out.columns[c]] = 0;
+        }
+        std::fill(picked + count, picked + stride, 0.0f);
       }
-      std::fill(picked + count, picked + stride, 0.0f);
+      put_integers(kernels, scratch.integers, w, rest, rest_stride, tile.rows, tile.first, given);
     }
   });
-  out.rest = scratch.rest.data();
   if (w.outliers != nullptr) {
     out.floats = interleave(&pool, kernels, scratch.picked.data(), stride, rows, count, scratch.picked_tiles);
   } else {

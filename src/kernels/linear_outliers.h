@@ -15,8 +15,7 @@ inline bool has_outliers(const MatrixView& w) { return w.outliers != nullptr || 
 
 // Inputs taken apart. Valid until the next call with the same scratch.
 struct OutlierInputs {
-  const float* rest;        // [rows, stride]: x without the columns of O
-  int64_t stride;
+  IntActivations rest;      // x without the columns of O
   std::span<const int32_t> columns;  // O, ascending
   FloatRows floats;         // x of O, for columns in floating point
   IntActivations integers;  // x of O, for columns that are taken from the codes

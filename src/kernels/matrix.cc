@@ -46,6 +46,7 @@ void Matrix::set_outliers(std::vector<int32_t> columns, Matrix weight) {
   for (size_t i = 0; i < columns.size(); ++i)
     if (columns[i] < 0 || columns[i] >= this->columns() || (i > 0 && columns[i] <= columns[i - 1]))
       fail("outlier column " + std::to_string(columns[i]) + ", expected ascending numbers below " + std::to_string(this->columns()));
+  if (view_.activation.mode == ActivationMode::a8_tensor) fail("outlier columns beside a scale for all rows; give one per token");
   auto held = std::make_shared<Outliers>(Outliers{std::move(columns), std::move(weight), {}});
   held->view = {held->columns.data(), held->weight.view()};
   outliers_ = held;
@@ -158,6 +159,8 @@ void Matrix::set_activation(const ActivationScheme& scheme) {
     throw Error(ErrorCode::unsupported, "matrix", "INT8 activations in groups are not in this version; use one scale per token");
   if (scheme.threshold != 0 && (!is_integer(view_.element) || view_.groups() != 1 || view_.zeros != nullptr || view_.order != nullptr))
     throw Error(ErrorCode::unsupported, "matrix", "outlier features are taken out of symmetric integers with one scale per row only");
+  if (scheme.mode == ActivationMode::a8_tensor && (scheme.threshold != 0 || view_.outliers != nullptr))
+    throw Error(ErrorCode::unsupported, "matrix", "outlier features go with one scale per token or a given one, not with one for all rows");
   if (!is_scaled(view_.element)) return;
   if (scheme.asymmetric) {
     if (!is_integer(view_.element) || view_.coded != nullptr || (scheme.mode != ActivationMode::a8_token && scheme.mode != ActivationMode::a8_fixed))

@@ -215,18 +215,16 @@ TEST_F(CliJson, Bench) {
               1e-9);
 }
 
-TEST_F(CliJson, BenchBehindAContext) {
-  const auto bench = [&](std::vector<std::string> more) {
-    std::vector<std::string> args = {"bench", model_, "--json", "--rounds", "1", "--prompt-tokens", "8", "--decode-tokens", "4", "--batch", "2"};
-    args.insert(args.end(), more.begin(), more.end());
-    return object_of(run(args), "bench", {"runs", "machine", "context_tokens"});
-  };
-  const OrderedJson plain = bench({}), behind = bench({"--context", "1000", "--kv", "fp8"});
-  EXPECT_EQ(plain.at("context_tokens"), 8);
-  EXPECT_EQ(behind.at("context_tokens"), 1000);
-  EXPECT_EQ(behind.at("kv"), "fp8");
-  EXPECT_GT(behind.at("runs").at(0).at("kv_bytes").get<double>(), plain.at("runs").at(0).at("kv_bytes").get<double>());
-  EXPECT_GT(behind.at("runs").at(0).at("decode_tok_s").get<double>(), 0);
+TEST_F(CliJson, BenchBehindContexts) {
+  const OrderedJson json = object_of(run({"bench", model_, "--json", "--rounds", "2", "--prompt-tokens", "8", "--decode-tokens", "4", "--batch", "2",
+                                          "--context", "3000", "--context", "10", "--kv", "fp8"}),
+                                     "bench", {"runs", "machine"});
+  EXPECT_EQ(json.at("kv"), "fp8");
+  const OrderedJson& row = json.at("runs").at(0);
+  ASSERT_EQ(row.at("context").size(), 2u);
+  EXPECT_GT(row.at("context").at("3000").get<double>(), 0);
+  EXPECT_GT(row.at("context").at("10").get<double>(), 0);
+  EXPECT_GT(row.at("kv_bytes").get<int64_t>(), 2 * 3000 * 2 * 2 * 8) << "two layers with at least a head of 8 each";
   EXPECT_EQ(run({"bench", model_, "--context", "9", "--profile"}).code, 2);
 }
 
@@ -306,6 +304,11 @@ TEST_F(CliJson, BenchOfOneProduct) {
     EXPECT_LT(r.at("mse").get<double>(), 0.1);
   }
   EXPECT_LT(json.at("runs").at(0).at("mse").get<double>(), json.at("runs").at(1).at("mse").get<double>());
+  const OrderedJson outliers = object_of(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "w8a8", "--scheme", "llm-int8", "--outliers", "3",
+                                              "--rounds", "1", "--threads", "1", "--json"}),
+                                         "bench", {"runs"});
+  EXPECT_LT(outliers.at("runs").at(1).at("mse").get<double>(), outliers.at("runs").at(0).at("mse").get<double>() / 2) << "LLM.int8() takes them out";
+  EXPECT_EQ(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "int8", "--outliers", "257"}).code, 2);
   EXPECT_EQ(run({"bench", "--op", "gemm", "--scheme", "int8"}).code, 2);
   EXPECT_EQ(run({"bench", model_, "--size", "1,2,3"}).code, 2);
 }

@@ -181,6 +181,8 @@ TEST(OutlierColumns, WhatDoesNotFitIsRefused) {
   EXPECT_THROW(hold({0}, 16, 2), Error);
   EXPECT_THROW(hold({0, 1}, 15, 2), Error);
   Matrix grouped(Element::u8, 16, 64, 32, ScaleType::f32);
+  Matrix whole(Element::u8, 16, 256, 256, ScaleType::f32);
+  EXPECT_THROW(whole.set_activation({.mode = ActivationMode::a8_tensor, .threshold = kThreshold}), Error);
   EXPECT_THROW(grouped.set_activation({.mode = ActivationMode::a8_token, .threshold = kThreshold}), Error);
 }
 

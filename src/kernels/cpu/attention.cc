@@ -14,6 +14,9 @@ constexpr int kVectors = kManyRegisters ? 2 : 1;
 constexpr float kInfinity = __builtin_inff();
 
 template <KvType T>
+constexpr int64_t kKvBytes = T == KvType::f32 ? 4 : T == KvType::f16 ? 2 : 1;
+
+template <KvType T>
 VEC vf load_kv(const uint8_t* base, int64_t index) {
   if constexpr (T == KvType::f32) return load(reinterpret_cast<const float*>(base) + index);
   if constexpr (T == KvType::i8) return load_i8(base + index);
@@ -26,6 +29,7 @@ struct Block {
   const uint8_t *keys, *values;
   const float *key_scales, *value_scales;  // [kKvBlock]
   float unit;
+  const uint8_t* next;  // keys of the block that follows
 };
 
 // A tile at work. Query j is head j % query_heads of row j / query_heads.
@@ -48,6 +52,7 @@ void score(const Work& work, const Block& block, int64_t j, int64_t begin, int64
     Pack<vf, Q * kVectors> sums;
     each<Q * kVectors>(EACH(i) { sums.at(i) = zero(); });
     for (int64_t d = 0; d < work.head_dim; ++d) {
+      prefetch(block.values + (t * work.head_dim + kVectors * d * kKvLanes) * kKvBytes<T>);  // a block's values are as large as its keys
       Pack<vf, kVectors> keys;
       each<kVectors>(EACH(v) { keys.at(v) = load_kv<T>(block.keys, (t + v * kKvLanes) * work.head_dim + d * kKvLanes); });
       each<Q>(EACH(q) {
@@ -109,6 +114,7 @@ void mix(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t
       });
     });
     for (int64_t t = begin; t < end; ++t) {
+      prefetch(block.next + (t * work.head_dim + d0) * kKvBytes<T>);
       Pack<vf, V> values;
       each<V>(EACH(v) { values.at(v) = load_kv<T>(block.values, t * work.head_dim + d0 + v * 16); });
       each<Q>(EACH(q) {
@@ -161,7 +167,7 @@ Block widen(const Block& block, int64_t head_dim, float* scratch) {
     store(scratch + size + i, load_kv<T>(block.values, i));
   }
   return {reinterpret_cast<const uint8_t*>(scratch), reinterpret_cast<const uint8_t*>(scratch + size), block.key_scales,
-          block.value_scales, block.unit};
+          block.value_scales, block.unit, block.next};
 }
 
 VEC int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
@@ -205,7 +211,8 @@ void attend_typed(const KvView& kv, const AttentionTile& tile) {
   const int64_t last = tile.count + tile.rows - 1;
   for (int64_t base = tile.first(0) / kKvBlock * kKvBlock; base < last; base += kKvBlock) {
     const int64_t at = tile.blocks[base / kKvBlock] * kv.block_bytes() + tile.kv_head * kv.head_bytes();
-    Block block = {kv.keys + at, kv.values + at, nullptr, nullptr, T == KvType::e4m3 ? kE4m3Unit : 1.0f};
+    const int64_t after = base + kKvBlock < last ? tile.blocks[base / kKvBlock + 1] * kv.block_bytes() + tile.kv_head * kv.head_bytes() : at;
+    Block block = {kv.keys + at, kv.values + at, nullptr, nullptr, T == KvType::e4m3 ? kE4m3Unit : 1.0f, kv.keys + after};
     if constexpr (is_scaled(T)) {
       block.key_scales = reinterpret_cast<const float*>(block.keys + kv.code_bytes());
       block.value_scales = reinterpret_cast<const float*>(block.values + kv.code_bytes());

@@ -5,6 +5,9 @@ namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
+// How far ahead tiles of many rows read weights: from the second-level cache, at a distance that their arithmetic covers.
+constexpr int64_t kNearBytes = 768;
+
 // Every output is, for each group, a sum over the even columns and one over the odd ones, their sum scaled and added:
 // the same for every number of rows in a tile. The last line of a row may hold columns that are not there: they are
 // zero, as their activations are.
@@ -12,55 +15,71 @@ template <Element E, int M>
 void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t panel) {
   const uint8_t* lines = w.data + panel * w.panel_bytes();
   const int64_t groups = w.groups(), all = w.lines(), group_lines = groups == 1 ? all : w.group / 4;
-  vf total[M];
-  for (int m = 0; m < M; ++m) total[m] = zero();
+  Pack<vf, M> total;
+  each<M>(EACH(m) { total.at(m) = zero(); });
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t end = (g + 1) * group_lines < all ? (g + 1) * group_lines : all;
-    vf even[M], odd[M];
-    for (int m = 0; m < M; ++m) even[m] = odd[m] = zero();
+    Pack<vf, M> even, odd;
+    each<M>(EACH(m) { even.at(m) = odd.at(m) = zero(); });
     for (int64_t line = g * group_lines; line < end; ++line) {
       vf columns[4];
-      if constexpr (M <= 2) prefetch(lines + line * kLineBytes + kAheadBytes);
+      prefetch(lines + line * kLineBytes + (M <= 2 ? kAheadBytes : kNearBytes));
       if constexpr (E == Element::e4m3) {
         load_e4m3(lines + line * kLineBytes, columns);
       } else {
         load_e5m2(lines + line * kLineBytes, columns);
       }
-      for (int m = 0; m < M; ++m) {
-        const float* at = x.x + (m0 + m) * x.stride + line * 4;
-        even[m] = fma(columns[0], set1(at[0]), even[m]);
-        odd[m] = fma(columns[1], set1(at[1]), odd[m]);
-        even[m] = fma(columns[2], set1(at[2]), even[m]);
-        odd[m] = fma(columns[3], set1(at[3]), odd[m]);
-      }
+      const float* rows = x.x + m0 * x.stride + line * 4;
+      each<M>(EACH(m) {
+        const float* at = rows + m * x.stride;
+        even.at(m) = fma(columns[0], set1(at[0]), even.at(m));
+        odd.at(m) = fma(columns[1], set1(at[1]), odd.at(m));
+        even.at(m) = fma(columns[2], set1(at[2]), even.at(m));
+        odd.at(m) = fma(columns[3], set1(at[3]), odd.at(m));
+      });
     }
-    const vf scales = load_scales(w, (panel * groups + g) * kPanelRows);
-    for (int m = 0; m < M; ++m) {
-      const float own = x.scales == nullptr ? 1.0f : x.scales[(m0 + m) * x.groups + (x.groups == 1 ? 0 : g)];
-      const vf sum = mul(add(even[m], odd[m]), set1(E == Element::e4m3 ? kE4m3Unit : 1.0f));
-      total[m] = fma(sum, mul(scales, set1(own)), total[m]);
-    }
+    const vf scales = mul(load_scales(w, (panel * groups + g) * kPanelRows), set1(E == Element::e4m3 ? kE4m3Unit : 1.0f));
+    const float* own = x.scales == nullptr ? nullptr : x.scales + m0 * x.groups + (x.groups == 1 ? 0 : g);
+    each<M>(EACH(m) {
+      const vf factor = own == nullptr ? scales : mul(scales, set1(own[m * x.groups]));
+      total.at(m) = fma(add(even.at(m), odd.at(m)), factor, total.at(m));
+    });
   }
   const int64_t n = panel * kPanelRows, left = w.rows - n;
-  for (int m = 0; m < M; ++m) {
+  each<M>(EACH(m) {
     float* to = y + (m0 + m) * y_stride + n;
     if (left >= kPanelRows) {
-      store(to, total[m]);
+      store(to, total.at(m));
     } else {
-      store_n(to, total[m], left);
+      store_n(to, total.at(m), left);
     }
-  }
+  });
 }
 
 constexpr int kFloat8Rows = kManyRegisters ? 8 : 2;
 
+// The tile of `rows` rows, 1 to M.
+template <Element E, int M = kFloat8Rows>
+void float8_tile_of(int64_t rows, const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t panel) {
+  if constexpr (M > 1) {
+    if (rows < M) return float8_tile_of<E, M - 1>(rows, w, x, y, y_stride, m0, panel);
+  }
+  float8_tile<E, M>(w, x, y, y_stride, m0, panel);
+}
+
+// Weights that stay in the second-level cache while all rows pass over them.
+constexpr int64_t kBlockBytes = 384 << 10;
+
 template <Element E>
 void float8_range(const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t begin, int64_t end) {
-  for (int64_t panel = begin; panel < end; ++panel) {
-    int64_t m = 0;
-    for (; m + kFloat8Rows <= x.rows; m += kFloat8Rows) float8_tile<E, kFloat8Rows>(w, x, y, y_stride, m, panel);
-    for (; m + 2 <= x.rows; m += 2) float8_tile<E, 2>(w, x, y, y_stride, m, panel);
-    if (m < x.rows) float8_tile<E, 1>(w, x, y, y_stride, m, panel);
+  const int64_t tiles = tile_count(x.rows, kFloat8Rows), fit = kBlockBytes / w.panel_bytes();
+  const int64_t block = tiles == 1 || fit < 1 ? 1 : fit;
+  for (; begin < end; begin += block) {
+    const int64_t stop = begin + block < end ? begin + block : end;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const RowTile rows = tile_at(x.rows, kFloat8Rows, t);
+      for (int64_t p = begin; p < stop; ++p) float8_tile_of<E>(rows.rows, w, x, y, y_stride, rows.first, p);
+    }
   }
 }
 
