@@ -21,7 +21,8 @@ from check_interchange import check, compare, logits, rebuild_by_hand, verdict
 from dump_interchange import LETTERS, plain, save_tokenizer
 
 SCHEMES = ["int8", "int8-g128", "int8-g32", "int8-asym", "int4", "int4-g128", "int4-g32", "int4-g64-asym", "w8a8", "w8a8-asym",
-           "w8a8-static", "w8a8-static-asym", "fp8", "fp8-channel", "fp8-block"]
+           "w8a8-static", "w8a8-static-asym", "w8a8-tensor", "int8-tensor", "int4-g256", "int2", "int3", "int5", "int6", "int7", "fp8",
+           "fp8-channel", "fp8-block"]
 # layout, the scheme it is converted from
 LAYOUTS = [("gptq", "int8"), ("gptq", "int4-g128"), ("gptq", "int4-g64-asym"), ("awq", "int4-g128"), ("awq", "int4-g64-asym"),
            ("fp8-block", "fp8-block"), ("fp8-block", "fp8")]

@@ -249,7 +249,7 @@ class Inspector {
     std::set<std::string> told;
     for (const QuantGroup& group : config_.groups())
       for (const std::string& sentence : readers_of(group))
-        if (stored_as_told() && told.insert(sentence).second) problem(false, sentence, "quantize with int8 or int4-g128 for a checkpoint that vLLM and transformers load");
+        if (stored_as_told() && told.insert(sentence).second) problem(false, sentence, "for a checkpoint that vLLM and transformers load, quantize with int8 or int4-g128");
     if (!config_.method().empty() && !spec_.tied_head &&
         checkpoint_.find(spec_.lm_head + ".weight") != nullptr && config_.group_for(spec_.lm_head) != nullptr)
       problem(false, "lm_head is stored in 16 bits and not in the ignore list, so transformers will expect codes for it",

@@ -22,6 +22,10 @@ bool is_quantized(const Checkpoint& checkpoint, const LinearSpec& linear) {
   return plain == nullptr || !is_plain_float(plain->dtype);
 }
 
+std::string activations_of(const QuantArgs& args) {
+  return std::string(args.dynamic ? "dynamic" : "static") + " per " + std::string(strategy_name(args.strategy)) + (args.symmetric ? "" : ", asymmetric");
+}
+
 std::string scheme_of(const Checkpoint& checkpoint, const QuantConfig& config, const LinearSpec& linear) {
   if (!is_quantized(checkpoint, linear)) return "plain";
   const QuantGroup* group = config.group_for(linear.name);
@@ -29,7 +33,7 @@ std::string scheme_of(const Checkpoint& checkpoint, const QuantConfig& config, c
   const QuantArgs& args = *group->scheme.weights;
   return std::to_string(args.num_bits) + (args.type == NumberType::integer ? " bits, " : "-bit floats, ") + std::string(strategy_name(args.strategy)) +
          (args.group_size > 0 ? " " + std::to_string(args.group_size) : "") + (args.symmetric ? "" : ", asymmetric") +
-         (group->group_order ? ", activation order" : "") + (group->scheme.activations ? ", with activations" : "");
+         (group->group_order ? ", activation order" : "") + (group->scheme.activations ? ", activations " + activations_of(*group->scheme.activations) : "");
 }
 
 void lint_fused(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {

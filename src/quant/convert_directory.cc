@@ -97,7 +97,14 @@ namespace {
 
 // All tensors as they are, told as compressed-tensors tells them.
 void copy_all(ConvertJob& job, const std::string& method) {
-  for (const LinearSpec& linear : job.linears()) SourceLinear(job.checkpoint, job.config, linear);  // refuses what cannot be told so
+  bool kept = false;
+  for (const LinearSpec& linear : job.linears()) {
+    const SourceLinear source(job.checkpoint, job.config, linear);  // refuses what cannot be told so
+    kept = kept || source.keeps_columns();
+    if (kept && method != "codecllm")
+      throw Error(ErrorCode::unsupported, "convert", "columns in 16 bits beside INT8 ones have no place in " + method + "; convert to bf16, gptq or gguf",
+                  {.file = job.checkpoint.file_of(source.tensor()), .tensor = source.tensor().name});
+  }
   DirectoryWriter writer(job);
   for (const TensorInfo* tensor : job.checkpoint.tensors()) writer.add_copy(*tensor);
   OrderedJson config = config_without_quantization(job.checkpoint);
@@ -107,7 +114,7 @@ void copy_all(ConvertJob& job, const std::string& method) {
   if (it != all.end() && it->is_object()) {
     OrderedJson quantization = OrderedJson(*it);
     quantization["quant_method"] = method;
-    if (method == "codecllm") quantization["version"] = kCodecllmQuantVersion;
+    if (method == "codecllm") quantization["version"] = kept ? kNewestCodecllmQuantVersion : kCodecllmQuantVersion;
     config["quantization_config"] = std::move(quantization);
     std::set<std::string> told;
     for (const QuantGroup& group : job.config.groups())

@@ -35,6 +35,8 @@ SourceLinear::SourceLinear(const Checkpoint& checkpoint, const QuantConfig& conf
     code_bits_ = tensors.in_words ? args_.num_bits : 8;
     reader_.emplace(tensors, args_);
     order_ = reader_->column_order();
+    kept_ = outlier_columns_of(tensors);
+    kept_weight_ = tensors.outlier_weight;
   } else if (const TensorInfo* coded = checkpoint.find(linear.name + kCodedSuffix)) {
     throw Error(ErrorCode::unsupported, "convert", "entropy-coded weights are not converted in this version; convert the model they were made from",
                 {.file = checkpoint.file_of(*coded), .tensor = coded->name});
@@ -61,6 +63,8 @@ void SourceLinear::values(int64_t row, std::span<float> out) const {
     decode(std::span(codes).subspan(begin, std::min(group, out.size() - begin)), reader_->grid(row, static_cast<int64_t>(begin / group)), args_,
            ordered.data() + begin);
   for (size_t k = 0; k < out.size(); ++k) out[order_.empty() ? k : static_cast<size_t>(order_[k])] = ordered[k];
+  const auto kept = static_cast<int64_t>(kept_.size());
+  for (int64_t i = 0; i < kept; ++i) out[static_cast<size_t>(kept_[i])] = load_float(kept_weight_->data.data(), row * kept + i, kept_weight_->dtype);
 }
 
 bool SourceLinear::zeros_within(int bits) const {

@@ -37,7 +37,8 @@ class SourceLinear {
   const PackedReader& reader() const { return *reader_; }
   const TensorInfo& tensor() const { return *tensor_; }                 // the codes, or the plain weight
   DType scale_type() const { return reader_ ? reader_->scale_type() : tensor_->dtype; }
-  bool integer() const { return reader_ && args_.type == NumberType::integer; }
+  bool integer() const { return reader_ && args_.type == NumberType::integer && kept_.empty(); }  // every weight is a code
+  bool keeps_columns() const { return !kept_.empty(); }            // as floats, beside codes of 0
   int code_bits() const { return code_bits_; }                     // what a code may fill, whatever args say
   const std::vector<int32_t>& order() const { return order_; }     // columns group by group; empty: as they are
   bool zeros_within(int bits) const;                               // whether all zero points are codes of so many bits
@@ -50,6 +51,8 @@ class SourceLinear {
   int code_bits_ = 0;
   std::optional<PackedReader> reader_;
   std::vector<int32_t> order_;
+  std::vector<int32_t> kept_;              // columns whose weights are in kept_weight_
+  const TensorInfo* kept_weight_ = nullptr;  // [rows, kept_.size()]
 };
 
 }  // namespace codecllm

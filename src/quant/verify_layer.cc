@@ -25,13 +25,15 @@ std::string scheme_text(const QuantArgs& args) {
 
 // An integer's step is 6.02 dB finer with each bit, and a row whose largest weight is 40 times its usual one, as the worst
 // honest rows are, keeps 20 dB of eight bits. Rounded to nearest no weight's error is more than the weight: the noise of
-// few bits is at most the signal, and their floor nears 0 dB, which a row that became all zeros does not reach.
+// few bits is at most the signal, and their floor nears 0 dB, which a row that became all zeros does not reach. Rows that
+// share a scale may differ by a factor of three.
 // A float's error is a share of each value, whatever the scale, as long as values stay within its range: 2^-4 at most for
 // E4M3 (31 dB on average), 2^-3 for E5M2 (25 dB). Below these floors the range was missed.
 double sqnr_floor_db(const QuantArgs& args) {
   if (args.type == NumberType::floating) return 22.0;
   if (args.type == NumberType::float_e5m2) return 17.0;
-  return 10 * std::log10(1 + std::pow(10, (6.02 * args.num_bits - 28.0) / 10));
+  const double uneven = args.strategy == Strategy::tensor || args.strategy == Strategy::block ? 10 : 0;
+  return 10 * std::log10(1 + std::pow(10, (6.02 * args.num_bits - 28.0 - uneven) / 10));
 }
 
 double sqnr_db(double signal, double noise) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/rng.h"
+#include "quant/calibrated.h"
 #include "quant/convert_encode.h"
 #include "quant/convert_support.h"
 
@@ -176,6 +177,32 @@ TEST(ConvertSchemes, TheOldNameOfTheConfigIsKept) {
   write_file_atomically(source + "/config.json", config.dump());
   EXPECT_EQ(convert_and_check(source, dir / "ct", "compressed-tensors").requantized(), 0);
   EXPECT_EQ(quantization_of(dir / "ct")["quant_method"], "compressed-tensors");
+}
+
+// Columns that llm-int8 keeps in 16 bits stand beside codes of zero: both together are the weight.
+TEST(ConvertSchemes, ColumnsInSixteenBitsGoAlong) {
+  const test::TempDirectory dir;
+  test::calibrated_model(dir, "llama-bf16");
+  const std::string model = dir / "m", source = dir / "llm";
+  QuantizeOptions options = {.scheme = scheme_preset("llm-int8")};
+  options.scheme.activations->outliers->threshold = 2;  // of a random model's inputs some are larger
+  options.algorithm.calibration = test::few_samples(dir);
+  quantize_checkpoint(test::two_threads(), model, source, options);
+  std::filesystem::copy_file(model_with_tokenizer(dir) + "/tokenizer.json", source + "/tokenizer.json", std::filesystem::copy_options::overwrite_existing);
+  size_t kept = 0;
+  const Checkpoint written(source);
+  for (const TensorInfo* tensor : written.tensors()) kept += tensor->name.ends_with(".outlier_columns") ? static_cast<size_t>(tensor->elements()) : 0;
+  ASSERT_GT(kept, 0u);
+  const auto original = test::all_values(model), values = test::all_values(source);
+  for (const auto& [name, before] : original)
+    for (size_t i = 0; i < before.size(); ++i) ASSERT_NEAR(values.at(name)[i], before[i], 0.01) << name << " " << i;
+  for (const std::string format : {"gptq", "awq", "gguf", "bf16", "fp8-block"}) {
+    const ConvertResult result = convert_and_check(source, dir / ("x." + format), format);
+    EXPECT_EQ(result.requantized() > 0, format != "gguf") << format;  // F32 there
+  }
+  EXPECT_EQ(convert_and_check(source, dir / "codecllm", "codecllm").requantized(), 0);
+  EXPECT_EQ(Checkpoint(dir / "codecllm").config().at("quantization_config").at("version"), 2);
+  test::error_of([&] { test::converted(source, dir / "ct", "compressed-tensors"); }, ErrorCode::unsupported);
 }
 
 TEST(ConvertSchemes, WhatCannotBeToldIsRefused) {
