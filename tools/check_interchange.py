@@ -83,6 +83,7 @@ def dequantize(parts):
     bits = 32 * packed.shape[1] // columns  # exact for 32 columns or more
     codes = unpack(packed, bits, columns)
     scale = parts["weight_scale"].float().numpy()
+    scale = scale.reshape(-1, 1) if scale.ndim < 2 else scale  # one for the tensor
     zero = np.zeros(scale.shape, np.int32)
     if "weight_zero_point" in parts:  # packed along the other axis
         zero = unpack(parts["weight_zero_point"].numpy().T, bits, rows).T

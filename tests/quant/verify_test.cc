@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "base/rng.h"
+#include "quant/calibrated.h"
 #include "quant/quantize.h"
-#include "quant/support.h"
 
 namespace codecllm {
 namespace {
@@ -121,22 +121,55 @@ TEST_F(Verify, MissingAndForeignTensorsAreNamed) {
 TEST_F(Verify, AnotherModelsWeightsAreNoticed) {
   for (const char* scheme : {"int8", "int8-coded"}) {
     make("llama", scheme);
-    const std::string original = source_;
+    const std::string original = source_, whole = temp_ / (std::string("whole-") + scheme);
+    quantize_checkpoint(test::two_threads(), source_, whole, {.scheme = scheme_preset(scheme)});
     const auto every = [&](size_t stride) {
       return test::edited_model("llama", temp_ / (scheme + std::to_string(stride)), [&](Tensors& tensors) {
         for (auto& [name, tensor] : tensors)
           for (size_t i = 0; i < tensor.data.size() / 4; i += stride) test::set_value(tensor, i, -test::values_of(tensor)[i]);
       });
     };
-    source_ = every(16);
-    const VerifyResult near = check(tensors_, true);
+    const auto against = [&](const std::string& other) {
+      const Checkpoint reference(other);
+      return verify(test::two_threads(), Checkpoint(whole), &reference);
+    };
+    const VerifyResult near = against(every(16));
     EXPECT_FALSE(near.bad.empty()) << scheme;
     EXPECT_FALSE(near.unlike_reference) << scheme;
     for (const std::string& other : {every(2), test::model_data("llama-bf16")}) {  // unlike weights; other shapes
+      EXPECT_TRUE(against(other).unlike_reference) << scheme << " " << other;
       source_ = other;
-      EXPECT_TRUE(check(tensors_, true).unlike_reference) << scheme << " " << other;
+      const VerifyResult unsure = check(tensors_, true);  // without checksums the damage may be here
+      EXPECT_GE(unsure.bad.size(), 14u) << scheme << " " << other;
+      EXPECT_FALSE(unsure.unlike_reference) << scheme << " " << other;
     }
     source_ = original;
+  }
+}
+
+// Damage of every layer is not taken for a wrong reference, and is told by its cause.
+TEST_F(Verify, ScalesOfOtherCodesAreNamed) {
+  for (const char* scheme : {"int8", "int4-g128", "int2-g32", "fp8-channel"})
+    for (const float factor : {1.7f, 4.0f}) {
+      make("llama", scheme);
+      for (auto& [name, tensor] : tensors_)
+        for (size_t i = 0; name.ends_with(".weight_scale") && i < static_cast<size_t>(Checkpoint(temp_ / "q").need(name).elements()); ++i)
+          test::set_value(tensor, i, factor * test::values_of(tensor)[i]);
+      const VerifyResult r = check(tensors_, true);
+      EXPECT_FALSE(r.unlike_reference);
+      EXPECT_EQ(r.bad.size(), 14u) << scheme << " " << factor;
+      for (const std::string& bad : r.bad) EXPECT_NE(bad.find("times as large"), std::string::npos) << bad;
+    }
+}
+
+// GPTQ's rows may stray further from the weights than the weights are large, where their inputs are small.
+TEST(VerifyGptq, FewBitsAreGood) {
+  const test::TempDirectory temp;
+  test::calibrated_model(temp, "llama-bf16");
+  for (const char* scheme : {"int2-g32", "int3"}) {
+    QuantizeOptions options = {.scheme = scheme_preset(scheme)};
+    options.algorithm = {.name = "gptq", .calibration = test::few_samples(temp)};
+    EXPECT_TRUE(quantize_checkpoint(test::two_threads(), temp / "m", temp / scheme, options).bad.empty());
   }
 }
 

@@ -167,7 +167,7 @@ Block widen(const Block& block, int64_t head_dim, float* scratch) {
     store(scratch + size + i, load_kv<T>(block.values, i));
   }
   return {reinterpret_cast<const uint8_t*>(scratch), reinterpret_cast<const uint8_t*>(scratch + size), block.key_scales,
-          block.value_scales, block.unit, block.next};
+          block.value_scales, block.unit, reinterpret_cast<const uint8_t*>(scratch)};  // there is nothing to ask for
 }
 
 VEC int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
