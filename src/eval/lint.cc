@@ -9,13 +9,11 @@
 #include "io/gguf_model.h"
 #include "io/packed_tensors.h"
 #include "io/tensor_name.h"
+#include "model/vllm_shapes.h"
 
 namespace codecllm {
 
 namespace {
-
-// vLLM's Marlin kernels, the fast ones for integer weights with 16-bit activations.
-constexpr int64_t kMarlinOutputs = 64, kMarlinInputs = 128;
 
 bool is_quantized(const Checkpoint& checkpoint, const LinearSpec& linear) {
   const TensorInfo* plain = checkpoint.find(linear.name + ".weight");
@@ -51,35 +49,11 @@ void lint_fused(const Checkpoint& checkpoint, const ModelSpec& spec, const Quant
 }
 
 void lint_shapes(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
-  int count = 0;
-  std::string example;
-  for (const LinearSpec& linear : spec.linears()) {
-    const QuantGroup* group = config.group_for(linear.name);
-    if (group == nullptr || !group->scheme.weights || group->scheme.activations || group->scheme.weights->type != NumberType::integer) continue;
-    if (!is_quantized(checkpoint, linear) || (linear.rows % kMarlinOutputs == 0 && linear.columns % kMarlinInputs == 0)) continue;
-    if (++count == 1) example = linear.name + " is " + std::to_string(linear.rows) + " x " + std::to_string(linear.columns);
-  }
-  if (count > 0)
-    out.push_back({false, std::to_string(count) + " quantized layers have shapes that vLLM's fast kernels do not take: " + example +
-                              ", expected multiples of 64 x 128",
-                   "leave these layers in 16 bits (--ignore) for vLLM; other engines, and this one, take them"});
-}
-
-// vLLM joins q, k, v and gate, up: all but the last must be whole blocks. Its activations are in groups of a block's width.
-void lint_blocks(const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
-  const auto tell = [&](const LinearSpec& linear, const std::string& what) {
-    out.push_back({false, linear.name + " has " + what + "; vLLM will refuse it", "quantize with fp8-channel, which has no such rule"});
-  };
-  for (const LinearSpec& linear : spec.linears()) {
-    const QuantGroup* group = config.group_for(linear.name);
-    if (group == nullptr || !group->scheme.weights || group->scheme.weights->strategy != Strategy::block) continue;
-    const auto [high, wide] = group->scheme.weights->block;
-    const bool last = linear.name.ends_with("v_proj") || linear.name.ends_with("up_proj");
-    if (linear.fused_group >= 0 && !last && linear.rows % high != 0)
-      return tell(linear, std::to_string(linear.rows) + " outputs, which are not whole blocks of " + std::to_string(high));
-    if (group->scheme.activations && linear.columns % wide != 0)
-      return tell(linear, std::to_string(linear.columns) + " inputs, which are not whole blocks of " + std::to_string(wide));
-  }
+  std::vector<QuantizedLinear> layers;
+  for (const LinearSpec& linear : spec.linears())
+    if (const QuantGroup* group = config.group_for(linear.name); group != nullptr && group->scheme.weights && is_quantized(checkpoint, linear))
+      layers.push_back({linear, group->scheme});
+  for (const ShapeProblem& problem : shapes_for_vllm(layers)) out.push_back({false, problem.text, problem.remedy});
 }
 
 // Scales that were found by calibration stand in the checkpoint.
@@ -166,7 +140,6 @@ std::vector<Problem> lint(const Checkpoint& checkpoint, const ModelSpec& spec, c
   lint_fused(checkpoint, spec, config, out);
   if (checkpoint.gguf() != nullptr) return out;
   lint_shapes(checkpoint, spec, config, out);
-  lint_blocks(spec, config, out);
   lint_inputs(checkpoint, spec, config, out);
   lint_codes(checkpoint, spec, config, out);
   lint_kv_scales(checkpoint, out);

@@ -8,6 +8,7 @@
 #include "io/coded_tensors.h"
 #include "io/packed_tensors.h"
 #include "io/quant_readers.h"
+#include "model/vllm_shapes.h"
 #include "quant/companions.h"
 
 namespace codecllm {
@@ -40,6 +41,7 @@ class Planner {
     } else if (quantizes()) {
       for (const LayerChoice& choice : choose_layers(spec_, job_.steps)) add_linear(choice);
       check_fused();
+      check_shapes();
     }
     for (const TensorInfo* tensor : checkpoint_.tensors()) add_tensor(*tensor);
     coded_ ? make_coded_config() : make_config();
@@ -130,6 +132,13 @@ class Planner {
                            ") and " + linear.name + " (" + stored_as(linear) + ") differ",
                        "give all of them one scheme, or none");
     }
+  }
+
+  void check_shapes() {
+    std::vector<QuantizedLinear> layers;
+    for (const auto& [name, entry] : quantized_) layers.push_back({entry.linear, entry.scheme});
+    for (const ShapeProblem& problem : shapes_for_vllm(layers))
+      problem.refused ? fall_back(problem.text, problem.remedy) : job_.notes.push_back(problem.text + "; " + problem.remedy);
   }
 
   void add_tensor(const TensorInfo& tensor) {

@@ -141,6 +141,18 @@ TEST(Recipe, EachLayerIsAsItsStepAloneMakesIt) {
   EXPECT_LT(perplexity(model, tokens, {}, &source).kl_mean, 0.2);
 }
 
+TEST(Strict, ShapesThatVllmRefusesAreToldBeforehand) {
+  const test::TempDirectory temp;
+  QuantizeOptions options = {.scheme = scheme_preset("fp8-block")};
+  const QuantizeResult result = quantize_checkpoint(test::two_threads(), test::model_data("llama"), temp / "out", options);
+  EXPECT_NE(result.notes.at(0).find("which are not whole blocks of 128; vLLM will refuse it"), std::string::npos);
+  options.strict = true;
+  test::error_of([&] { quantize_checkpoint(test::two_threads(), test::model_data("llama"), temp / "strict", options); }, ErrorCode::bad_call);
+  options.scheme = scheme_preset("int4-g32");
+  options.strict = false;
+  EXPECT_NE(quantize_checkpoint(test::two_threads(), test::model_data("llama"), temp / "int4", options).notes.back().find("fast kernels"), std::string::npos);
+}
+
 TEST(Recipe, FusedLayersAndGroupsAreCheckedBeforeAnyWork) {
   const TempDirectory temp;
   QuantizeOptions options;
