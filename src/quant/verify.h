@@ -33,6 +33,10 @@ double sqnr_floor_db(const QuantArgs& args);
 // 10 log10(signal / noise), sums of squares: infinite without noise.
 double sqnr_db(double signal, double noise);
 
+// What is wrong where sum w w' (product) is not near sum w^2 (signal), as it is for any codes under their own scales; "" where
+// it is.
+std::string gain_problem(double signal, double product);
+
 // What a layer was made from.
 struct LayerOrigin {
   const TensorInfo* source = nullptr;        // [rows, columns]; null: not known

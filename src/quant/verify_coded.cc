@@ -20,7 +20,7 @@ namespace {
 constexpr double kFloorDb = 2;
 
 struct CodedSums {
-  double signal = 0, noise = 0, largest = 0;
+  double signal = 0, noise = 0, product = 0, largest = 0;
   int64_t different_row = -1;
 };
 
@@ -36,6 +36,7 @@ CodedSums compare_panel(const MatrixView& panel, int64_t first, const TensorInfo
       const double error = static_cast<double>(want[k]) - got[k];
       sums.signal += static_cast<double>(want[k]) * want[k];
       sums.noise += error * error;
+      sums.product += static_cast<double>(want[k]) * got[k];
       sums.largest = std::max(sums.largest, std::fabs(error));
     }
   }
@@ -85,6 +86,7 @@ LayerReport check_coded_layer(const Context& context, const Checkpoint& checkpoi
     const std::lock_guard guard(lock);
     all.signal += own.signal;
     all.noise += own.noise;
+    all.product += own.product;
     all.largest = std::max(all.largest, own.largest);
     all.different_row = std::max(all.different_row, own.different_row);
   };
@@ -96,6 +98,7 @@ LayerReport check_coded_layer(const Context& context, const Checkpoint& checkpoi
     report.problem = "row " + std::to_string(all.different_row) + " differs from the reference";
   report.max_abs_error = all.largest;
   if (source != nullptr) report.sqnr_db = sqnr_db(all.signal, all.noise);
+  if (report.problem.empty() && source != nullptr) report.problem = gain_problem(all.signal, all.product);
   if (report.problem.empty() && source != nullptr && all.signal > 0 && !(report.sqnr_db >= kFloorDb))
     report.problem = "SQNR " + std::to_string(report.sqnr_db) + " dB against the reference";
   return report;

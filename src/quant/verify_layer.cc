@@ -40,15 +40,19 @@ double sqnr_db(double signal, double noise) {
   return noise == 0 ? std::numeric_limits<double>::infinity() : 10 * std::log10(signal / noise);
 }
 
+std::string gain_problem(double signal, double product) {
+  constexpr double kMost = 1.4;  // rounding takes away at most what few bits lose, and adds little
+  if (!(product > kMost * signal)) return "";
+  char text[120];
+  std::snprintf(text, sizeof text, "the weights come back %.2f times as large: the scales are not those of these codes", product / signal);
+  return text;
+}
+
 namespace {
 
 // Algorithms that look at activations let a weight's error grow where its input is small, at two or three bits beyond the
 // weight itself, and are better for it: their layers, not their rows, are held to this.
 constexpr double kOtherFloorDb = -6;
-
-// sum w w' / sum w^2 is near one for any codes under their own scales: rounding takes away at most what few bits lose, and
-// adds little. Beyond this the scales are those of other codes.
-constexpr double kMostGain = 1.4;
 
 struct RowResult {
   double signal = 0, noise = 0, product = 0, max_error = 0;
@@ -151,10 +155,7 @@ std::string judge(const LayerReport& report, const PackedReader& reader, const s
   char text[200];
   double signal = 0, product = 0;
   for (const RowResult& row : rows) signal += row.signal, product += row.product;
-  if (product > kMostGain * signal) {
-    std::snprintf(text, sizeof text, "the weights come back %.2f times as large: the scales are not those of these codes", product / signal);
-    return text;
-  }
+  if (std::string problem = gain_problem(signal, product); !problem.empty()) return problem;
   const double floor = origin.nearest ? sqnr_floor_db(args) : kOtherFloorDb;
   if (report.sqnr_db < floor || (origin.nearest && report.poor_rows * 20 > filled)) {
     std::snprintf(text, sizeof text, "SQNR %.1f dB, and %lld of %lld rows below %.1f dB: the scales do not fit the rows; use %s", report.sqnr_db,
