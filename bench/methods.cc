@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every scheme and algorithm costs a model: the tables of docs/accuracy.md. The first half of TEXT calibrates, the
-// second is scored beside the 16-bit model, and the questions of TASKS are answered. Of further models, perplexity's ratio
-// and KL follow in the same row.
+// second is scored beside the 16-bit model, and the questions of TASKS are answered. Of further models, perplexity's ratio,
+// KL and accuracy follow in the same row.
 //
 //   bench_methods MODEL TEXT [MODEL TEXT ..] [--tasks TASKS.jsonl] [--questions N] [--schemes a,b,..] [--algorithms a,b,..]
 //                 [--samples N] [--tokens N] [--threads N] [--latency ROUNDS]
@@ -165,7 +165,7 @@ class Table {
     if (!arguments.tasks.empty()) {
       std::vector<Question> questions = read_questions(arguments.tasks);
       if (arguments.questions > 0 && static_cast<int64_t>(questions.size()) > arguments.questions) questions.resize(static_cast<size_t>(arguments.questions));
-      subjects_.front().ask(std::move(questions));
+      for (Subject& subject : subjects_) subject.ask(questions);
     }
     print_head();
   }
@@ -173,8 +173,10 @@ class Table {
   void fill() {
     original_ = subjects_.front().original();
     if (arguments_.latency > 0) timed_.push_back({load_model(context_, arguments_.models.front().first), {}, {}});
-    add_row(fmt::format("| the original | | a16 | {} | | {:.4f} | 1 | 0 |", original_.bits_per_weight, original_.text.perplexity) + answers_of(original_) + further([](const Subject& s) { return fmt::format(" 1 (perplexity {:.4f}) | 0 |", s.original().text.perplexity); }),
-            original_);
+    add_row(fmt::format("| the original | | a16 | {} | | {:.4f} | 1 | 0 |", original_.bits_per_weight, original_.text.perplexity) + answers_of(original_) + further([](const Subject& subject) {
+              const Outcome other = subject.original();
+              return fmt::format(" 1 (perplexity {:.4f}) | 0 |", other.text.perplexity) + accuracy_of(other);
+            }), original_);
     std::vector<std::pair<std::string, std::string>> rows;
     for (const std::string& scheme : arguments_.schemes)
       for (const std::string& algorithm : arguments_.algorithms)  // plain numbers have no codes to find
@@ -195,8 +197,10 @@ class Table {
   void print_head() const {
     std::string head = "| scheme | algorithm | compute | bits/weight | SQNR dB | perplexity | ratio | KL |";
     if (subjects_.front().asks()) head += " accuracy | same answers |";
-    for (size_t i = 1; i < subjects_.size(); ++i)
-      head += fmt::format(" {0}: ratio | {0}: KL |", fs::path(arguments_.models[i].first).filename().string());
+    for (size_t i = 1; i < subjects_.size(); ++i) {
+      const std::string name = fs::path(arguments_.models[i].first).filename();
+      head += fmt::format(" {0}: ratio | {0}: KL |", name) + (subjects_[i].asks() ? fmt::format(" {}: accuracy |", name) : "");
+    }
     if (arguments_.latency > 0) head += fmt::format(" calibration s | prompt of {}, ms | token, ms |", kPrompt);
     std::string rule = "|";
     for (const char c : head.substr(1)) rule += c == '|' ? "---|" : "";
@@ -226,18 +230,20 @@ class Table {
     }
     add_row(row + further([&](const Subject& subject) {
               const Outcome other = subject.make(scheme, algorithm, nullptr);
-              if (!other.refused.empty()) return fmt::format(" {} | |", other.refused);
-              return fmt::format(" {:.5f}{} | {:.5f} |", ratio(other), other.fitted ? " fitted" : "", other.text.kl_mean);
+              if (!other.refused.empty()) return fmt::format(" {} | |", other.refused) + (subject.asks() ? " |" : "");
+              return fmt::format(" {:.5f}{} | {:.5f} |", ratio(other), other.fitted ? " fitted" : "", other.text.kl_mean) + accuracy_of(other);
             }), made);
   }
 
   static double ratio(const Outcome& made) { return made.text.perplexity / made.text.reference_perplexity; }
 
+  static std::string accuracy_of(const Outcome& made) { return made.answers.empty() ? "" : fmt::format(" {:.1f} % |", 100 * made.accuracy); }
+
   std::string answers_of(const Outcome& made) const {
     if (made.answers.empty()) return "";
     double same = 0;
     for (size_t i = 0; i < made.answers.size(); ++i) same += made.answers[i] == original_.answers[i] ? 1 : 0;
-    return fmt::format(" {:.1f} % | {:.1f} % |", 100 * made.accuracy, 100 * same / static_cast<double>(made.answers.size()));
+    return accuracy_of(made) + fmt::format(" {:.1f} % |", 100 * same / static_cast<double>(made.answers.size()));
   }
 
   template <class Cells>

@@ -26,8 +26,10 @@ void add_evaluate(CLI::App& app, Globals& globals) {
         throw Error(ErrorCode::bad_call, "evaluate", "model and reference split the text into different tokens", {.file = a->reference});
     }
     const ChoiceResult r = multiple_choice(loaded.model, loaded.tokenizer, questions, reference ? &reference->model : nullptr, globals.progress());
-    OrderedJson out = {{"accuracy", r.accuracy}, {"stderr", r.stderr_}, {"n", r.n}, {"compute", compute_of(loaded.model.weights)}};
+    OrderedJson out = {{"accuracy", r.accuracy}, {"stderr", r.stderr_}, {"n", r.n}, {"truncated", r.truncated}, {"compute", compute_of(loaded.model.weights)}};
     if (r.compared) out.update({{"reference_accuracy", r.reference_accuracy}, {"agreement", r.agreement}});
+    if (r.truncated > 0)
+      note(globals, fmt::format("{} of {} questions are longer than the trained length; their prompts were cut from the left", r.truncated, r.n));
     if (globals.json) {
       globals.print_json("evaluate", out);
     } else {

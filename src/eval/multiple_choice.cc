@@ -37,7 +37,25 @@ struct TokenizedQuestion {
   std::vector<double> bytes;
   size_t shared = 0;  // tokens that all texts begin with, before the first that is scored
   size_t first = 0;   // first token of the choice
+  bool truncated = false;
 };
+
+// Leaves `limit` positions and the last token, which is scored but not run. All choices lose the same tokens, so that they
+// are compared after the same prompt.
+void cut_prompt(TokenizedQuestion& question, size_t number, int64_t limit) {
+  size_t longest = 0;
+  for (const auto& text : question.texts) longest = std::max(longest, text.size());
+  const size_t room = static_cast<size_t>(limit) + 1;
+  if (longest <= room) return;
+  const size_t cut = longest - room;
+  if (cut >= question.first)
+    throw Error(ErrorCode::bad_call, "evaluate",
+                "question " + std::to_string(number) + " has a choice of " + std::to_string(longest - question.first) +
+                    " tokens, and the model was trained on " + std::to_string(limit) + "; leave it out");
+  for (auto& text : question.texts) text.erase(text.begin(), text.begin() + static_cast<ptrdiff_t>(cut));
+  question.first -= cut;
+  question.truncated = true;
+}
 
 TokenizedQuestion tokenize(const Tokenizer& tokenizer, const Question& question, size_t number, int64_t limit) {
   TokenizedQuestion out;
@@ -45,14 +63,10 @@ TokenizedQuestion tokenize(const Tokenizer& tokenizer, const Question& question,
   for (const std::string& choice : question.choices) {
     out.texts.push_back(tokenizer.encode(question.prompt + choice, true, false));
     out.bytes.push_back(static_cast<double>(choice.size()));
-    const size_t length = out.texts.back().size();
-    out.first = std::min(out.first, length - 1);  // a choice that merges with the prompt's end is scored by its last token
-    if (static_cast<int64_t>(length) > limit)
-      throw Error(ErrorCode::bad_call, "evaluate",
-                  "question " + std::to_string(number) + " has " + std::to_string(length) +
-                      " tokens, and the model was trained on " + std::to_string(limit) + "; leave it out");
+    out.first = std::min(out.first, out.texts.back().size() - 1);  // a choice that merges with the prompt's end is scored by its last token
   }
   out.first = std::max<size_t>(out.first, 1);
+  cut_prompt(out, number, limit);
   out.shared = out.first - 1;
   for (const auto& text : out.texts) {
     if (text.size() < 2) throw Error(ErrorCode::bad_call, "evaluate", "question " + std::to_string(number) + " is too short to score");
@@ -128,6 +142,7 @@ ChoiceResult multiple_choice(const DecoderModel& model, const Tokenizer& tokeniz
   for (size_t i = 0; i < questions.size(); ++i) {
     const auto asked = [&] { return !progress || progress(static_cast<double>(i) / static_cast<double>(questions.size()), "answering"); };
     const TokenizedQuestion question = tokenize(tokenizer, questions[i], i + 1, limit);
+    result.truncated += question.truncated ? 1 : 0;
     result.answers.push_back(examinee.answer(question, i + 1, asked));
     right += result.answers.back() == questions[i].answer ? 1 : 0;
     if (other) {

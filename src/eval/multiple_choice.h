@@ -24,6 +24,7 @@ struct ChoiceResult {
   double accuracy = 0;   // share of right answers
   double stderr_ = 0;    // of the accuracy: sqrt(a (1 - a) / (n - 1))
   int64_t n = 0;
+  int64_t truncated = 0;  // questions whose prompt was cut
   bool compared = false;
   double reference_accuracy = 0;
   double agreement = 0;             // share of questions that model and reference answer alike
@@ -32,8 +33,9 @@ struct ChoiceResult {
 
 // A choice's score is the sum of its tokens' log-probabilities after the prompt, divided by its bytes of UTF-8, so that
 // scores do not depend on how a tokenizer splits (acc_norm of EleutherAI's evaluation harness). The prompt is run once
-// for all choices. Throws Error(bad_call) for a question longer than the model's trained length, Error(bad_input) where
-// a score is not finite.
+// for all choices. Where a question is longer than the trained length (of the shorter of the two models), the prompt loses
+// as many tokens from the left as its longest choice needs, the begin-of-text token first, as in that harness; never the
+// choice. Throws Error(bad_call) where a choice alone is too long, Error(bad_input) where a score is not finite.
 ChoiceResult multiple_choice(const DecoderModel& model, const Tokenizer& tokenizer, const std::vector<Question>& questions,
                              const DecoderModel* reference = nullptr, const Progress& progress = {});
 

@@ -184,12 +184,17 @@ TEST_F(CliJson, Evaluate) {
   temp_.write("tasks", "{\"prompt\":\"the\",\"choices\":[\" man\",\" hen\"],\"answer\":0}\n"
                        "{\"prompt\":\"the\",\"choices\":[\" man\",\" hen\"],\"answer\":1}\n");
   const OrderedJson alone = object_of(run({"evaluate", model_, "--tasks", temp_ / "tasks", "--json"}), "evaluate",
-                                      {"accuracy", "stderr", "n"});
+                                      {"accuracy", "stderr", "n", "truncated"});
   EXPECT_EQ(alone.at("accuracy"), 0.5);
+  EXPECT_EQ(alone.at("truncated"), 0);
   EXPECT_EQ(alone.at("n"), 2);
   EXPECT_FALSE(alone.contains("agreement"));
   EXPECT_EQ(object_of(run({"evaluate", model_, "--tasks", temp_ / "tasks", "--reference", model_, "--json"}), "evaluate", {})
                 .at("agreement"), 1);
+  temp_.write("long", "{\"prompt\":\"" + std::string(200, '1') + "\",\"choices\":[\" man\",\" hen\"],\"answer\":0}\n");
+  const Outcome cut = run({"evaluate", model_, "--tasks", temp_ / "long", "--json"});
+  EXPECT_EQ(object_of(cut, "evaluate", {}).at("truncated"), 1);
+  EXPECT_NE(cut.err.find("1 of 1 questions are longer"), std::string::npos) << cut.err;
 }
 
 TEST_F(CliJson, Bench) {

@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
+#include "base/rng.h"
 #include "gen/tiny_tokenizer.h"
 #include "quant/support.h"
 
@@ -16,11 +18,12 @@ using test::error_of;
 DecoderModel tiny_model() { return load_model(test::two_threads(), test::model_data("llama")); }
 
 // Sum of log-probabilities of `text` after `prompt`, every token from a forward of its own.
-double score_from_scratch(const DecoderModel& model, const std::string& prompt, const std::string& choice) {
+double score_from_scratch(const DecoderModel& model, const std::string& prompt, const std::string& choice, size_t cut = 0) {
   const Tokenizer tokenizer = test::tiny_tokenizer();
-  const auto tokens = tokenizer.encode(prompt + choice, true, false);
+  auto tokens = tokenizer.encode(prompt + choice, true, false);
+  tokens.erase(tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(cut));
   double sum = 0;
-  for (size_t at = tokenizer.encode(prompt, true, false).size(); at < tokens.size(); ++at) {
+  for (size_t at = tokenizer.encode(prompt, true, false).size() - cut; at < tokens.size(); ++at) {
     KvCache cache(model.spec, KvType::f16, 64);
     KvSequence sequence;
     cache.grow(sequence, static_cast<int64_t>(at));
@@ -103,11 +106,45 @@ TEST(MultipleChoice, ReadsAndRefusesFiles) {
   EXPECT_NE(message.find("line 2"), std::string::npos) << message;
 }
 
-TEST(MultipleChoice, RefusesQuestionsThatAreTooLong) {
+// The trained length is 64.
+TEST(MultipleChoice, LongPromptsAreCutFromTheLeft) {
   const DecoderModel model = tiny_model();
+  const Tokenizer tokenizer = test::tiny_tokenizer();
+  const std::vector<std::string> choices = {" the sun", " x", " another hen, why", " I", " 12"};
+  Rng rng(4);
+  std::vector<Question> questions;
+  std::vector<size_t> lengths, cuts;
+  std::vector<int64_t> answers;
+  for (const size_t words : {4, 13, 20, 21, 24, 30, 35, 40}) {
+    std::string prompt = "the";
+    for (size_t i = 1; i < words; ++i) prompt += std::array{" hen", " ran", " in", " a", " sun,"}[rng.below(5)];
+    questions.push_back({prompt, choices, 0});
+    size_t longest = 0;
+    for (const std::string& choice : choices) longest = std::max(longest, tokenizer.encode(prompt + choice, true, false).size());
+    lengths.push_back(longest);
+    cuts.push_back(longest > 65 ? longest - 65 : 0);  // the last token is scored, not run
+    std::vector<double> scores;
+    for (const std::string& choice : choices) scores.push_back(score_from_scratch(model, prompt, choice, cuts.back()));
+    answers.push_back(std::max_element(scores.begin(), scores.end()) - scores.begin());
+  }
+  EXPECT_EQ(cuts[0], 0u);
+  const ChoiceResult r = multiple_choice(model, tokenizer, questions);
+  EXPECT_EQ(r.answers, answers);
+  EXPECT_EQ(r.truncated, std::count_if(cuts.begin(), cuts.end(), [](size_t cut) { return cut > 0; }));
+  EXPECT_GE(r.truncated, 5);
+  DecoderModel shorter = tiny_model();
+  shorter.spec.max_positions = 40;
+  const ChoiceResult both = multiple_choice(model, tokenizer, questions, &shorter);
+  EXPECT_EQ(both.truncated, std::count_if(lengths.begin(), lengths.end(), [](size_t length) { return length > 41; }));
+  EXPECT_GT(both.truncated, r.truncated) << "both see what the shorter one can";
+  EXPECT_EQ(both.agreement, 1) << "the same weights after the same prompts";
   const std::string message = error_of(
-      [&] { multiple_choice(model, test::tiny_tokenizer(), {{std::string(70, '1'), {"2", "3"}, 0}}); }, ErrorCode::bad_call);
+      [&] { multiple_choice(model, tokenizer, {{"the", {std::string(70, '1'), "3"}, 0}}); }, ErrorCode::bad_call);
   EXPECT_NE(message.find("64"), std::string::npos) << message;
+}
+
+TEST(MultipleChoice, IsCancelled) {
+  const DecoderModel model = tiny_model();
   error_of([&] { multiple_choice(model, test::tiny_tokenizer(), kQuestions, nullptr, [](double, std::string_view) { return false; }); },
            ErrorCode::interrupted);
 }
