@@ -89,7 +89,14 @@ int print_plan(const Globals& globals, const Context& context, const QuantizePla
   return 0;
 }
 
-QuantizeOptions options_of(QuantizeArguments& a) {
+// Options that stand in the steps of a recipe, and how.
+struct StepOption {
+  const char *name, *key;
+};
+constexpr StepOption kStepOptions[] = {{"--only", "\"targets\": [...]"}, {"--ignore", "\"ignore\": [...]"}, {"--algorithm", "\"algorithm\": \"NAME\""},
+                                       {"--clip", "\"parameters\": {\"clip\": true}"}, {"--alpha", "\"parameters\": {\"alpha\": X}"}};
+
+QuantizeOptions options_of(const CLI::App& command, QuantizeArguments& a) {
   if (a.scheme.empty() && a.recipe.empty() && !a.target && !a.max_kl)
     throw Error(ErrorCode::bad_call, "quantize", "say what to make: --scheme NAME, --recipe FILE, or --target-bits, --target-size or --max-kl");
   if (!a.recipe.empty() && (!a.scheme.empty() || a.target || a.max_kl))
@@ -102,20 +109,53 @@ QuantizeOptions options_of(QuantizeArguments& a) {
     options.scheme = scheme_preset(a.scheme);
     return options;
   }
-  if (!a.selection.only.empty() || !a.selection.ignore.empty() || a.algorithm.name != "rtn" || a.algorithm.clip)
-    throw Error(ErrorCode::bad_call, "quantize", "--only, --ignore, --algorithm and --clip stand in the steps of a recipe");
+  for (const StepOption& option : kStepOptions)
+    if (command.count(option.name) > 0)
+      throw Error(ErrorCode::bad_call, "quantize", fmt::format("{} does not go with --recipe; say {} in the steps of the recipe", option.name, option.key),
+                  {.file = a.recipe});
   options.recipe = read_recipe(a.recipe, a.algorithm.calibration);
   return options;
+}
+
+// Sentences about options that were given and change nothing.
+std::vector<std::string> without_effect(const CLI::App& command, const QuantizeArguments& a, const QuantizeOptions& options) {
+  bool observed = false, smooths = false, calibrated = a.target || a.max_kl;
+  for (const RecipeStep& step : recipe_of(options)) {
+    const auto& inputs = step.scheme.activations;
+    const Algorithm algorithm = algorithm_named(step.algorithm.name);
+    observed = observed || (inputs && !inputs->dynamic);
+    smooths = smooths || algorithm.parameters.find("alpha") != std::string::npos;
+    calibrated = calibrated || algorithm.calibrates() || (inputs && inputs->outliers);
+  }
+  calibrated = (calibrated || observed) && !a.algorithm.calibration.text.empty();
+  std::vector<std::string> sentences;
+  const auto say = [&](bool effect, const char* why, std::initializer_list<const char*> names) {
+    for (const char* name : names)
+      if (!effect && command.count(name) > 0) sentences.push_back(fmt::format("{}, so {} has no effect", why, name));
+  };
+  say(calibrated, "nothing here is calibrated", {"--calibrate", "--samples", "--sample-tokens"});
+  say(observed, "no activations here have static scales", {"--observer", "--percentile"});
+  say(!observed || a.algorithm.calibration.observer.name == "percentile", "the observer is not percentile", {"--percentile"});
+  say(smooths, "nothing here is smoothed by SmoothQuant", {"--alpha"});
+  return sentences;
 }
 
 }  // namespace
 
 void add_quantize(CLI::App& app, Globals& globals) {
   auto a = std::make_shared<QuantizeArguments>();
-  CLI::App& command = add_command(app, globals, "quantize", "Writes a smaller checkpoint, and proves that it is a good one", [&globals, a] {
+  CLI::App& command = add_command(app, globals, "quantize", "Writes a smaller checkpoint, and proves that it is a good one", [&app, &globals, a] {
+    const CLI::App& given = *app.get_subcommand("quantize");
     const auto context = globals.context();
-    const QuantizeOptions options = options_of(*a);
-    if (a->dry_run) return print_plan(globals, *context, plan_checkpoint(a->model, options));
+    const QuantizeOptions options = options_of(given, *a);
+    const auto add_idle = [&](std::vector<std::string>& notes) {
+      for (std::string& sentence : without_effect(given, *a, options)) notes.push_back(std::move(sentence));
+    };
+    if (a->dry_run) {
+      QuantizePlan plan = plan_checkpoint(a->model, options);
+      add_idle(plan.notes);
+      return print_plan(globals, *context, plan);
+    }
     if (a->output.empty()) throw Error(ErrorCode::bad_call, "quantize", "no directory to write; give one with -o");
     KlBudgetResult result;
     if (a->max_kl) {
@@ -124,6 +164,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
     } else {
       result.made = quantize_checkpoint(*context, a->model, a->output, options, globals.progress());
     }
+    add_idle(result.made.notes);
     for (const std::string& sentence : result.made.notes) note(globals, sentence);
     for (const std::string& sentence : result.made.bad) note(globals, "BAD, written because of --force: " + sentence);
     if (globals.json) {

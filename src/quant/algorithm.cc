@@ -44,12 +44,12 @@ std::vector<float> smooth_smoothquant(const Context&, const BlockInput& value, c
 }
 
 const Algorithm kAlgorithms[] = {
-#define ALGORITHM(name, statistics, sees_quantized, smooth, solve) {name, statistics, sees_quantized, smooth, solve},
+#define ALGORITHM(name, statistics, sees_quantized, smooth, solve, parameters) {name, statistics, sees_quantized, smooth, solve, parameters},
 #include "quant/algorithm.def"
 #undef ALGORITHM
 };
 
-const Algorithm& named(std::string_view name) {
+const Algorithm& single(std::string_view name) {
   std::string list;
   for (const Algorithm& algorithm : kAlgorithms) {
     if (name == algorithm.name) return algorithm;
@@ -61,16 +61,20 @@ const Algorithm& named(std::string_view name) {
 
 }  // namespace
 
+Algorithm algorithm_named(const std::string& name) {
+  const size_t plus = name.find('+');
+  const Algorithm& first = single(std::string_view(name).substr(0, plus));
+  if (plus == std::string::npos) return first;
+  const Algorithm& second = single(std::string_view(name).substr(plus + 1));
+  if ((first.smooth != nullptr) == (second.smooth != nullptr) || (first.solve != nullptr) == (second.solve != nullptr))
+    throw Error(ErrorCode::bad_call, "quantize", "'" + name + "': of two algorithms one must smooth and the other find the codes");
+  return {name, first.statistics | second.statistics, first.sees_quantized || second.sees_quantized,
+          first.smooth != nullptr ? first.smooth : second.smooth, first.solve != nullptr ? first.solve : second.solve,
+          first.parameters + " " + second.parameters};
+}
+
 Algorithm find_algorithm(const AlgorithmOptions& options) {
-  const size_t plus = options.name.find('+');
-  Algorithm algorithm = named(std::string_view(options.name).substr(0, plus));
-  if (plus != std::string::npos) {
-    const Algorithm& second = named(std::string_view(options.name).substr(plus + 1));
-    if ((algorithm.smooth != nullptr) == (second.smooth != nullptr) || (algorithm.solve != nullptr) == (second.solve != nullptr))
-      throw Error(ErrorCode::bad_call, "quantize", "'" + options.name + "': of two algorithms one must smooth and the other find the codes");
-    algorithm = {options.name, algorithm.statistics | second.statistics, algorithm.sees_quantized || second.sees_quantized,
-                 algorithm.smooth != nullptr ? algorithm.smooth : second.smooth, algorithm.solve != nullptr ? algorithm.solve : second.solve};
-  }
+  Algorithm algorithm = algorithm_named(options.name);
   if (algorithm.calibrates() && options.calibration.text.empty())
     throw Error(ErrorCode::bad_call, "quantize", options.name + " needs a calibration text; give one with --calibrate");
   return algorithm;

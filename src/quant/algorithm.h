@@ -38,11 +38,16 @@ struct Algorithm {
   // Grids of one layer's cells; may change the weights. Empty: by the rule.
   std::vector<Grid> (*solve)(const Context&, const BlockInput&, LayerTask&, const InputKnowledge&, const AlgorithmOptions&);
 
+  std::string parameters;  // those of AlgorithmOptions that it looks at, by their names in recipes, with spaces between
+
   bool calibrates() const { return statistics != 0; }
 };
 
 // By name, or two joined by "+" of which one smooths and the other finds codes ("smoothquant+gptq"). Throws Error(bad_call)
-// that lists the algorithms, or where one that needs a calibration text has none.
+// that lists the algorithms.
+Algorithm algorithm_named(const std::string& name);
+
+// The same; throws Error(bad_call), too, where one that needs a calibration text has none.
 Algorithm find_algorithm(const AlgorithmOptions& options);
 
 }  // namespace codecllm

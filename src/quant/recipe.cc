@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <sstream>
 
 #include "format/coded_scheme.h"
 #include "io/quant_args.h"
@@ -49,8 +50,11 @@ class RecipeReader {
     RecipeStep step;
     step.selection = {patterns(json, "targets", where), patterns(json, "ignore", where)};
     step.scheme = read_scheme(json, where);
-    step.algorithm.name = json_or<std::string>(json, "algorithm", "rtn", file_);
+    step.file = file_;
     step.algorithm.calibration = calibration_;
+    if (!step.scheme.weights && (json.contains("algorithm") || json.contains("parameters")))
+      fail(where + ": layers that stay in 16 bits have no algorithm and no parameters");
+    step.algorithm.name = json_or<std::string>(json, "algorithm", "rtn", file_);
     if (const auto it = json.find("parameters"); it != json.end()) read_parameters(*it, where, step.algorithm);
     return step;
   }
@@ -69,6 +73,11 @@ class RecipeReader {
 
   void read_parameters(const Json& json, const std::string& where, AlgorithmOptions& out) const {
     check_keys(json, {"clip", "alpha", "damping", "act_order"}, where + ": parameters");
+    std::vector<std::string> used;
+    std::istringstream words(algorithm_named(out.name).parameters);
+    for (std::string word; words >> word;)
+      if (std::find(used.begin(), used.end(), word) == used.end()) used.push_back(word);
+    check_keys(json, used, where + ": parameters of " + out.name);
     out.clip = json_or<bool>(json, "clip", out.clip, file_);
     out.alpha = json_or<float>(json, "alpha", out.alpha, file_);
     out.damping = json_or<double>(json, "damping", out.damping, file_);
@@ -96,7 +105,10 @@ class RecipeReader {
       if (value == it->end() || value->is_null()) return std::nullopt;
       const std::string place = where + ": scheme's " + key;
       check_keys(*value, words, place);
-      return read_quant_args(*value, place, file_).args;
+      const QuantArgs read = read_quant_args(*value, place, file_).args;
+      if (const auto type = value->find("scale_dtype"); type != value->end() && !type->is_null() && !read.scale_dtype)
+        fail(place + " has an unknown scale_dtype; there are: torch.float32, torch.bfloat16, torch.float16, torch.float8_e8m0fnu");
+      return read;
     };
     scheme.weights = args("weights");
     scheme.activations = args("input_activations");
@@ -138,9 +150,10 @@ std::vector<RecipeStep> read_recipe(const std::string& file, const CalibrationOp
 std::vector<LayerChoice> choose_layers(const ModelSpec& spec, const std::vector<RecipeStep>& steps) {
   std::map<std::string, size_t> last;
   for (size_t i = 0; i < steps.size(); ++i) {
-    const std::string of = " of step " + std::to_string(i + 1);
-    const auto selected = steps.size() == 1 ? select_linears(spec, steps[i].selection)
-                                            : select_linears(spec, steps[i].selection, "targets" + of, "ignore" + of);
+    const std::string of = " of step " + std::to_string(i + 1) + (steps[i].file.empty() ? "" : " of " + steps[i].file);
+    const bool options = steps.size() == 1 && steps[i].file.empty();  // of the command line
+    const auto selected = options ? select_linears(spec, steps[i].selection)
+                                  : select_linears(spec, steps[i].selection, "targets" + of, "ignore" + of);
     for (const LinearSpec& linear : selected) last[linear.name] = i;
   }
   std::vector<LayerChoice> choices;

@@ -16,6 +16,7 @@ struct RecipeStep {
   QuantScheme scheme;  // without weights: the layers stay as they are
   Selection selection;
   AlgorithmOptions algorithm;
+  std::string file = {};  // that the step was read from
 };
 
 // The step that decides about a layer.

@@ -170,12 +170,50 @@ TEST(CliErrors, RecipesAndSchemesThatDoNotFit) {
   expect_refusal(run({"quantize", model, "-q", "--scheme", "int8"}), 2, {"-o"});
   expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file}), 2, {"step 1", "'target'", file});
   expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file, "--scheme", "int8"}), 2, {"leave --scheme out"});
-  expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file, "--only", "mlp"}), 2, {"steps of a recipe"});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file, "--only", "mlp"}), 2, {"--only", "targets", file});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file, "--algorithm", "rtn"}), 2, {"--algorithm", "steps of the recipe"});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file, "--clip"}), 2, {"--clip", R"("parameters": {"clip": true})"});
+  expect_refusal(run({"quantize", model, "-q", "-o", out, "--recipe", file, "--alpha", "0.5"}), 2, {"--alpha", R"("parameters": {"alpha": X})"});
   expect_refusal(run({"quantize", model, "-q", "-o", out, "--scheme", "w8a8-static"}), 2, {"--calibrate"});
   expect_refusal(run({"quantize", model, "-q", "-o", out, "--scheme", "int8", "--algorithm", "magic"}), 2, {"magic", "smoothquant"});
   expect_refusal(run({"quantize", model, "-q", "-o", out, "--scheme", "int4-g128", "--strict"}), 2, {"groups of 128", "--recipe"});
   expect_refusal(run({"quantize", model, "-q", "-o", out, "--scheme", "int8", "--only", "*.q_proj", "--strict"}), 2, {"k_proj (not quantized)"});
   EXPECT_FALSE(test::exists(out) || test::exists(temp / "out.partial"));
+}
+
+// Options that change nothing are told, each in a sentence; those that do are not.
+TEST(CliErrors, OptionsWithoutEffect) {
+  const TempDirectory temp;
+  const std::string model = tiny_model("llama", temp / "m");
+  temp.write("text", std::string(2000, 'x'));
+  temp.write("recipe.json", R"({"version": 1, "steps": [{"targets": ["mlp"], "scheme": "int8"}]})");
+  const auto notes = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), {"quantize", model, "--dry-run", "--json"});
+    const auto r = run(options);
+    EXPECT_EQ(r.code, 0) << r.err;
+    std::string idle;
+    const OrderedJson plan = OrderedJson::parse(r.out, nullptr, false);
+    for (const auto& sentence : plan.at("notes")) {
+      const auto text = sentence.get<std::string>();
+      EXPECT_NE(r.err.find(text), std::string::npos) << text;
+      if (text.find("has no effect") != std::string::npos) idle += text + "\n";
+    }
+    return idle;
+  };
+  const std::string text = temp / "text", calibrated = "nothing here is calibrated, so ";
+  EXPECT_EQ(notes({"--scheme", "int8"}), "");
+  EXPECT_EQ(notes({"--scheme", "int8", "--calibrate", text}), calibrated + "--calibrate has no effect\n");
+  EXPECT_EQ(notes({"--scheme", "w8a8", "--calibrate", text, "--samples", "3", "--sample-tokens", "20"}),
+            calibrated + "--calibrate has no effect\n" + calibrated + "--samples has no effect\n" + calibrated + "--sample-tokens has no effect\n");
+  EXPECT_EQ(notes({"--recipe", temp / "recipe.json", "--samples", "3"}), calibrated + "--samples has no effect\n");
+  EXPECT_EQ(notes({"--scheme", "llm-int8", "--samples", "3"}), calibrated + "--samples has no effect\n");
+  EXPECT_EQ(notes({"--scheme", "llm-int8", "--calibrate", text, "--samples", "3"}), "");
+  EXPECT_EQ(notes({"--scheme", "int8", "--algorithm", "gptq", "--calibrate", text, "--samples", "3"}), "");
+  EXPECT_EQ(notes({"--scheme", "int8", "--algorithm", "gptq", "--calibrate", text, "--observer", "mse"}), "no activations here have static scales, so --observer has no effect\n");
+  EXPECT_EQ(notes({"--scheme", "w8a8-static", "--calibrate", text, "--observer", "percentile", "--percentile", "0.99"}), "");
+  EXPECT_EQ(notes({"--scheme", "w8a8-static", "--calibrate", text, "--percentile", "0.99"}), "the observer is not percentile, so --percentile has no effect\n");
+  EXPECT_EQ(notes({"--scheme", "int8", "--alpha", "0.7"}), "nothing here is smoothed by SmoothQuant, so --alpha has no effect\n");
+  EXPECT_EQ(notes({"--scheme", "int8", "--algorithm", "smoothquant", "--calibrate", text, "--alpha", "0.7"}), "");
 }
 
 // Output that cannot be written is no success.

@@ -27,13 +27,13 @@ std::string refusal(const std::string& text, ErrorCode code = ErrorCode::bad_cal
 std::string step(const std::string& fields) { return "{\"version\": 1, \"steps\": [" + fields + "]}"; }
 
 TEST(Recipe, SaysWhatTheOptionsSay) {
-  const auto steps = recipe(step(R"({"targets": ["mlp"], "ignore": ["re:.*down"], "scheme": "int4-g128", "algorithm": "gptq",
+  const auto steps = recipe(step(R"({"targets": ["mlp"], "ignore": ["re:.*down"], "scheme": "int4-g128", "algorithm": "smoothquant+gptq",
       "parameters": {"damping": 0.05, "act_order": false, "clip": true, "alpha": 0.25}}, {"scheme": "w8a8"})"));
   ASSERT_EQ(steps.size(), 2u);
   EXPECT_EQ(steps[0].selection.only, std::vector<std::string>{"mlp"});
   EXPECT_EQ(steps[0].selection.ignore, std::vector<std::string>{"re:.*down"});
   EXPECT_EQ(steps[0].scheme, scheme_preset("int4-g128"));
-  EXPECT_EQ(steps[0].algorithm.name, "gptq");
+  EXPECT_EQ(steps[0].algorithm.name, "smoothquant+gptq");
   EXPECT_EQ(steps[0].algorithm.damping, 0.05);
   EXPECT_EQ(steps[0].algorithm.alpha, 0.25f);
   EXPECT_FALSE(steps[0].algorithm.act_order);
@@ -59,6 +59,11 @@ TEST(Recipe, WhatItDoesNotKnowIsAnError) {
   names(refusal(step(R"({"scheme": "int8"}, {"tarets": ["mlp"], "scheme": "int8"})")), {"step 2", "'tarets'", "targets, ignore, scheme"});
   names(refusal(R"({"version": 1, "steps": [{"scheme": "int8"}], "comment": "x"})"), {"'comment'"});
   names(refusal(step(R"({"scheme": "int8", "parameters": {"dampening": 1}})")), {"step 1: parameters", "'dampening'"});
+  names(refusal(step(R"({"scheme": "int8", "parameters": {"alpha": 0.5}})")), {"parameters of rtn", "'alpha'", "there are: clip"});
+  names(refusal(step(R"({"scheme": "int8", "algorithm": "gptq", "parameters": {"damping": 0.1, "alpha": 0.5}})")), {"parameters of gptq", "clip, damping, act_order"});
+  names(refusal(step(R"({"scheme": "int8", "algorithm": "awq+smoothquant", "parameters": {"alpha": 0.5}})")), {"one must smooth"});
+  names(refusal(step(R"({"scheme": "none", "algorithm": "gptq"})")), {"step 1", "stay in 16 bits"});
+  names(refusal(step(R"({"scheme": {"weights": {"num_bits": 4, "scale_dtype": "torch.float8_e4m3fn"}}})")), {"step 1: scheme's weights", "scale_dtype", "torch.bfloat16"});
   names(refusal(step(R"({"scheme": {"weights": {"bits": 4}}})")), {"'bits'", "num_bits"});
   names(refusal(step(R"({"targets": ["mlp"]})")), {"step 1 has no scheme"});
   names(refusal(step(R"({"scheme": "int9"})")), {"int9"});
@@ -66,7 +71,7 @@ TEST(Recipe, WhatItDoesNotKnowIsAnError) {
   names(refusal(step(R"({"scheme": "coded-4.5"})")), {"whole models"});
   names(refusal(step(R"({"scheme": "int8", "targets": []})")), {"'targets'"});
   names(refusal(step(R"({"scheme": "int8", "targets": [3]})")), {"'targets'"});
-  names(refusal(step(R"({"scheme": "int8", "parameters": {"alpha": 2}})")), {"alpha"});
+  names(refusal(step(R"({"scheme": "int8", "algorithm": "smoothquant", "parameters": {"alpha": 2}})")), {"alpha is not in 0 to 1"});
   names(refusal(step(R"({"scheme": {"weights": {"num_bits": 4, "group_size": 48}}})")), {"multiple of 32"});
   names(refusal(step(R"({"scheme": {"weights": {}, "input_activations": {"type": "float", "strategy": "token", "dynamic": true}}})")), {"of the weights' type"});
   names(refusal(step("")), {"at least one step"});
@@ -94,7 +99,11 @@ TEST(Recipe, TheLastStepThatNamesALayerDecides) {
   EXPECT_EQ(chosen(step(R"({"targets": ["mlp"], "scheme": "int8"})")).size(), 6u);
   EXPECT_EQ(chosen(step(R"({"targets": ["attention"], "ignore": ["last-block"], "scheme": "int8"})")).size(), 4u);
   const std::string slip = test::error_of([] { chosen(step(R"({"scheme": "int8"}, {"targets": ["*.w1"], "scheme": "int8"})")); }, ErrorCode::bad_call);
-  EXPECT_NE(slip.find("targets of step 2 '*.w1'"), std::string::npos) << slip;
+  EXPECT_NE(slip.find("targets of step 2 of "), std::string::npos) << slip;
+  EXPECT_NE(slip.find("recipe.json '*.w1' matches no layer"), std::string::npos) << slip;
+  const std::string alone = test::error_of([] { chosen(step(R"({"targets": ["*.w1"], "scheme": "int8"})")); }, ErrorCode::bad_call);
+  EXPECT_NE(alone.find("targets of step 1 of "), std::string::npos) << alone;
+  EXPECT_EQ(alone.find("--only"), std::string::npos) << alone;
   test::error_of([] { chosen(step(R"({"scheme": "none"})")); }, ErrorCode::bad_call);
 }
 
