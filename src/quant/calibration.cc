@@ -4,25 +4,61 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "format/plain_float.h"
 #include "model/model_tokenizer.h"
 
 namespace codecllm {
 
 static constexpr int64_t kDefaultWindow = 512;
+// Of a long text; more would be more even, but each must hold a window of a long context.
+static constexpr size_t kTextPieces = 16;
+
+// Where a piece that is cut out of the middle of a text may begin.
+static size_t first_line(std::string_view piece) {
+  const size_t end = piece.substr(0, piece.size() / 2).find('\n');
+  if (end != std::string_view::npos) return end + 1;
+  size_t at = 0;
+  while (at < piece.size() && at < 3 && (static_cast<unsigned char>(piece[at]) & 0xC0) == 0x80) ++at;
+  return at;
+}
+
+std::vector<std::string> calibration_text(const CalibrationOptions& options) {
+  const MappedFile file(options.text);
+  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  const auto most = static_cast<size_t>(options.text_bytes);
+  if (text.size() <= most) return {std::string(text)};
+  std::vector<std::string> pieces;
+  const size_t size = most / kTextPieces, rest = text.size() - size;
+  for (size_t i = 0; i < kTextPieces; ++i) {
+    std::string_view piece = text.substr(rest / (kTextPieces - 1) * i + rest % (kTextPieces - 1) * i / (kTextPieces - 1), size);
+    if (i > 0) piece.remove_prefix(first_line(piece));
+    piece.remove_suffix(incomplete_utf8_tail(piece));
+    pieces.emplace_back(piece);
+  }
+  return pieces;
+}
 
 CalibrationSamples calibration_samples(const std::string& model, const ModelSpec& spec,
                                        const CalibrationOptions& options) {
   if (options.samples < 1) throw Error(ErrorCode::bad_call, "calibrate", "--samples must be at least 1");
   check_observer(options.observer);
   const Tokenizer tokenizer = load_tokenizer(model);
-  const std::vector<int32_t> tokens = tokenizer.encode(read_file(options.text), true, false);
   CalibrationSamples out;
   out.window = options.tokens > 0 ? options.tokens : std::min(kDefaultWindow, spec.max_positions);
+  std::vector<int32_t> tokens;  // whole windows
+  size_t longest = 0;
+  const std::vector<std::string> pieces = calibration_text(options);
+  for (const std::string& piece : pieces) {
+    const std::vector<int32_t> encoded = tokenizer.encode(piece, &piece == &pieces.front(), false);
+    longest = std::max(longest, encoded.size());
+    tokens.insert(tokens.end(), encoded.begin(), encoded.end() - static_cast<int64_t>(encoded.size()) % out.window);
+  }
   const int64_t windows = static_cast<int64_t>(tokens.size()) / out.window;
   if (windows == 0)
     throw Error(ErrorCode::bad_call, "calibrate",
-                "the text has " + std::to_string(tokens.size()) + " tokens, less than one sample of " + std::to_string(out.window),
+                (pieces.size() > 1 ? "a piece of the text" : "the text") + std::string(" has ") + std::to_string(longest) +
+                    " tokens, less than one sample of " + std::to_string(out.window),
                 {.file = options.text});
   check_tokens(tokens, spec.vocab);
   const int64_t count = std::min(windows, options.samples);

@@ -19,6 +19,7 @@ struct CalibrationOptions {
   int64_t samples = 512;    // windows of the text, spread evenly; fewer where the text is shorter
   int64_t tokens = 0;       // of a window; 0: min(512, trained length)
   ObserverOptions observer = {};
+  int64_t text_bytes = int64_t{8} << 20;  // of the text, at most, that are read and tokenized
 };
 
 struct CalibrationSamples {
@@ -26,8 +27,13 @@ struct CalibrationSamples {
   std::vector<std::vector<int32_t>> samples;  // each of `window` tokens
 };
 
-// Cuts the text into windows that do not overlap and takes options.samples of them, spread evenly. Throws
-// Error(bad_call) where the text does not fill one window, or where the options make no sense.
+// The text, or of one longer than options.text_bytes evenly spaced pieces that have at most so many bytes together: the
+// first begins with the text, the others behind a line's end (or where no line ends soon, at a character), and the last
+// ends with the text; all end with a whole character.
+std::vector<std::string> calibration_text(const CalibrationOptions& options);
+
+// Cuts the text (each of its pieces) into windows that do not overlap and takes options.samples of them, spread evenly.
+// Throws Error(bad_call) where the text does not fill one window, or where the options make no sense.
 CalibrationSamples calibration_samples(const std::string& model, const ModelSpec& spec,
                                        const CalibrationOptions& options);
 

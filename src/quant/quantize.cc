@@ -36,7 +36,8 @@ OrderedJson algorithms_text(const QuantizeJob& job) {
     if (tensor.kind == TensorJob::Kind::quantize) json.push_back(tensor.step);
   const CalibrationOptions& calibration = job.steps.front().algorithm.calibration;
   json.push_back({calibration.samples, calibration.tokens, calibration.observer.name, calibration.observer.percentile});
-  if (!calibration.text.empty()) json.push_back(std::hash<std::string>()(read_file(calibration.text)));
+  if (!calibration.text.empty())
+    for (const std::string& piece : calibration_text(calibration)) json.push_back(std::hash<std::string>()(piece));
   return json;
 }
 

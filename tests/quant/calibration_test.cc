@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/memory.h"
+#include "base/utf8.h"
 #include "quant/calibrated.h"
 #include "quant/convert.h"
 
@@ -33,6 +34,67 @@ TEST(CalibrationSamples, AreSpreadOverTheTextAndDoNotOverlap) {
   EXPECT_EQ(take(512, 0).window, 64);  // the trained length, below 512
   test::error_of([&] { take(0, 16); }, ErrorCode::bad_call);
   test::error_of([&] { take(1, 100000); }, ErrorCode::bad_call);
+}
+
+// Of a long text pieces are read, from its beginning to its end.
+TEST(CalibrationSamples, OfALongTextComeFromAllOfItAndOnlyPiecesAreRead) {
+  const test::TempDirectory temp;
+  test::copied_model("llama", temp / "m");
+  write_file_atomically(temp / "m/tokenizer.json", test::tiny_tokenizer_json());
+  std::string text;
+  for (const char* line : {"the hen ran\n", "the sun, why?\n", "12 man\n"})
+    for (int i = 0; i < 10000; ++i) text += line;
+  temp.write("text", text);
+  const CalibrationOptions options = {.text = temp / "text", .samples = 24, .tokens = 16, .text_bytes = 20000};
+  const std::vector<std::string> pieces = calibration_text(options);
+  size_t bytes = 0, at = 0;
+  for (const std::string& piece : pieces) {
+    bytes += piece.size();
+    EXPECT_GT(piece.size(), 1000u);
+    at = text.find(piece, at);
+    ASSERT_NE(at, std::string::npos);
+    EXPECT_TRUE(at == 0 || text[at - 1] == '\n');
+  }
+  EXPECT_LE(bytes, 20000u);
+  EXPECT_TRUE(text.starts_with(pieces.front()));
+  EXPECT_TRUE(text.ends_with(pieces.back()));
+  const ModelSpec spec = read_spec(Checkpoint(temp / "m"));
+  const CalibrationSamples samples = calibration_samples(temp / "m", spec, options);
+  ASSERT_EQ(samples.samples.size(), 24u);
+  EXPECT_EQ(samples.samples, calibration_samples(temp / "m", spec, options).samples);
+  int hens = 0, suns = 0, men = 0;
+  for (const std::vector<int32_t>& sample : samples.samples) {
+    const std::string said = test::tiny_tokenizer().decode(sample);
+    hens += said.find("hen") != std::string::npos, suns += said.find("sun") != std::string::npos, men += said.find("man") != std::string::npos;
+  }
+  for (const int count : {hens, suns, men}) EXPECT_GE(count, 6) << hens << " " << suns << " " << men;
+}
+
+// Larger than any file that is read whole, and mostly not there.
+TEST(CalibrationSamples, TakeATextOfAnySize) {
+  const test::TempDirectory temp;
+  test::copied_model("llama", temp / "m");
+  write_file_atomically(temp / "m/tokenizer.json", test::tiny_tokenizer_json());
+  temp.write("text", test::words(4000, 2));
+  std::filesystem::resize_file(temp / "text", uintmax_t{3} << 30);
+  const CalibrationOptions options = {.text = temp / "text", .samples = 2, .tokens = 16, .text_bytes = 32768};
+  size_t bytes = 0;
+  for (const std::string& piece : calibration_text(options)) bytes += piece.size();
+  EXPECT_LE(bytes, 32768u);
+  EXPECT_EQ(calibration_samples(temp / "m", read_spec(Checkpoint(temp / "m")), options).samples.size(), 2u);
+}
+
+TEST(CalibrationSamples, CutNoCharacter) {
+  const test::TempDirectory temp;
+  std::string text;
+  for (int i = 0; i < 5000; ++i) text += "\u00e4\u20ac\U0001f600";  // two, three and four bytes, no line end
+  for (const int64_t most : {1000, 1600, 4444, 16001}) {
+    temp.write("text", text);
+    for (const std::string& piece : calibration_text({.text = temp / "text", .text_bytes = most})) {
+      EXPECT_TRUE(is_utf8(piece)) << most;
+      EXPECT_GT(piece.size() + 7, static_cast<size_t>(most) / 16);
+    }
+  }
 }
 
 TEST(CalibrationSamples, TakeTheTokenizerOfAGgufFile) {
