@@ -6,6 +6,7 @@
 #include "codecllm/error.h"
 #include "format/plain_float.h"
 #include "io/header_scanner.h"
+#include "io/quant_config.h"
 
 namespace codecllm {
 
@@ -107,9 +108,22 @@ void find_zero_points(const Finder& find, const QuantArgs& args, const std::vect
   out.zero_point_packing = find.packing(*out.zero_points, scales[0], args.num_bits, words);
 }
 
+// Whether config.json says that the module has columns in 16 bits beside its codes, be they none.
+bool tells_of_columns(const Checkpoint& checkpoint, const std::string& module) {
+  const QuantConfig config = QuantConfig::read(checkpoint.config(), checkpoint.config_path());
+  const QuantGroup* group = config.group_for(module);
+  if (group == nullptr || !group->scheme.activations) return false;
+  const std::optional<OutlierArgs>& outliers = group->scheme.activations->outliers;
+  return outliers && outliers->stored;
+}
+
 void find_outliers(const Checkpoint& checkpoint, const std::string& module, const Finder& find, PackedTensors& out) {
-  if (checkpoint.find(module + ".outlier_columns") == nullptr) return;
+  if (checkpoint.find(module + ".outlier_columns") == nullptr) {
+    if (out.in_words || !tells_of_columns(checkpoint, module)) return;
+    find.fail(*out.codes, "lacks outlier_columns beside it, though config.json says that columns are stored in 16 bits; fetch the model again or quantize it again");
+  }
   out.outlier_columns = &find.need(".outlier_columns", DType::i32);
+  if (out.outlier_columns->shape == std::vector<int64_t>{0}) return;
   out.outlier_weight = &find.need(".outlier_weight");
   if (!is_plain_float(out.outlier_weight->dtype)) find.fail(*out.outlier_weight, "is not of type F32, BF16 or F16");
   const int64_t count = out.outlier_columns->elements();

@@ -22,7 +22,8 @@ struct PackedTensors {
   // weight_zero_point, asymmetric only: I32 [packed_words(rows), groups]; I8 with codes in bytes, one per tensor, or by old writers
   const TensorInfo* zero_points = nullptr;
   const TensorInfo* group_of_column = nullptr;  // weight_g_idx, activation order only: I32 [columns]
-  // outlier_columns, I32, ascending, and outlier_weight, floats [rows, columns of these]: columns whose codes are 0
+  // outlier_columns, I32, ascending, and, but where there are none, outlier_weight, floats [rows, columns of these]: columns
+  // whose codes are 0. Both null where the scheme does not store columns.
   const TensorInfo *outlier_columns = nullptr, *outlier_weight = nullptr;
   Packing packing = Packing::dense, zero_point_packing = Packing::dense;
 };

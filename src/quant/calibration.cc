@@ -124,7 +124,7 @@ void BlockRunner::run(BlockWeights block, int64_t layer, BlockStatistics* statis
 }
 
 std::map<std::string, std::vector<int32_t>> calibrate_outliers(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
-                                                               const CalibrationOptions& options, float threshold,
+                                                               const CalibrationOptions& options, const std::map<std::string, float>& thresholds,
                                                                const std::string& scratch_directory, const Progress& progress) {
   const CalibrationSamples samples = calibration_samples(checkpoint.directory(), spec, options);
   BlockRunner runner(context, checkpoint, spec, samples, scratch_directory);
@@ -132,13 +132,17 @@ std::map<std::string, std::vector<int32_t>> calibrate_outliers(const Context& co
   for (int64_t layer = 0; layer < spec.layers; ++layer) {
     BlockStatistics statistics = runner.statistics(layer, kChannelStatistics);
     runner.run(load_block(context, checkpoint, spec, layer), layer, &statistics, true, [&](double done) {
-      return !progress || progress((static_cast<double>(layer) + done) / static_cast<double>(spec.layers), "calibrating");
+      if (!progress || progress((static_cast<double>(layer) + done) / static_cast<double>(spec.layers), "calibrating")) return true;
+      throw Error(ErrorCode::interrupted, "calibrate", "interrupted; the search for large columns starts over when the command is given again");
     });
     for (const BlockInput& input : block_inputs(spec, layer)) {
       const std::vector<float>& largest = statistics.find(input.tap)->second.channel_amax();
-      for (const LinearSpec& linear : input.readers)
+      for (const LinearSpec& linear : input.readers) {
+        const auto threshold = thresholds.find(linear.name);
+        if (threshold == thresholds.end()) continue;
         for (size_t c = 0; c < largest.size(); ++c)
-          if (largest[c] >= threshold) columns[linear.name].push_back(static_cast<int32_t>(c));
+          if (largest[c] >= threshold->second) columns[linear.name].push_back(static_cast<int32_t>(c));
+      }
     }
   }
   return columns;

@@ -62,10 +62,10 @@ class BlockRunner {
   HiddenStates hidden_;
 };
 
-// The columns of every linear layer of the blocks whose inputs reach the threshold, ascending, by module name (LLM.int8();
-// Dettmers et al. 2022, section 3.2).
+// The columns whose inputs reach the layer's threshold, ascending, by module name, of the linear layers of the blocks that
+// `thresholds` names (LLM.int8(); Dettmers et al. 2022, section 3.2). Stopped, it has nothing to be taken up again.
 std::map<std::string, std::vector<int32_t>> calibrate_outliers(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
-                                                               const CalibrationOptions& options, float threshold,
+                                                               const CalibrationOptions& options, const std::map<std::string, float>& thresholds,
                                                                const std::string& scratch_directory, const Progress& progress = {});
 
 }  // namespace codecllm

@@ -32,6 +32,8 @@ QuantizePlan plan_checkpoint(const std::string& model, const QuantizeOptions& op
   const ModelSpec spec = read_spec(checkpoint);
   const QuantizeJob job = plan_job(checkpoint, spec, options);
   QuantizePlan plan = {.source_bytes = checkpoint.total_bytes(), .notes = job.notes};
+  if (std::any_of(job.tensors.begin(), job.tensors.end(), [](const TensorJob& tensor) { return tensor.stores_columns(); }))
+    plan.notes.push_back("columns kept in 16 bits are found by calibration and not counted here");
   double bits = 0, weights = 0;
   for (const TensorJob& tensor : job.tensors) {
     const bool embedding = tensor.source->name == spec.embedding + ".weight";

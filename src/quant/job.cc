@@ -159,11 +159,11 @@ class Planner {
     job.decls = packed_decls(linear.name, linear.rows, linear.columns, args, job.dtype, job.bytes);
     if (job.calibrated_inputs()) job.decls.push_back({input_scale_name(linear.name), DType::f32, {1}});
     if (job.calibrated_inputs() && !job.inputs->symmetric) job.decls.push_back({input_zero_name(linear.name), DType::i8, {1}});
-    if (const auto found = outliers_.find(linear.name); found != outliers_.end() && job.inputs && job.inputs->outliers) {
-      job.outliers = found->second;
+    if (job.stores_columns()) {
+      if (const auto found = outliers_.find(linear.name); found != outliers_.end()) job.outliers = found->second;
       const auto count = static_cast<int64_t>(job.outliers.size());
       job.decls.push_back({linear.name + ".outlier_columns", DType::i32, {count}});
-      job.decls.push_back({linear.name + ".outlier_weight", tensor.dtype, {linear.rows, count}});
+      if (count > 0) job.decls.push_back({linear.name + ".outlier_weight", tensor.dtype, {linear.rows, count}});
     }
     job_.tensors.push_back(std::move(job));
   }

@@ -53,6 +53,8 @@ struct TensorJob {
   // Entropy-coded at a rate that may be chosen.
   bool rated() const { return kind == Kind::code && coded.rate > 0; }
   bool calibrated_inputs() const { return inputs && !inputs->dynamic; }
+  // Columns that calibration finds lie in 16 bits beside the codes, be they none.
+  bool stores_columns() const { return inputs && inputs->outliers && inputs->outliers->stored; }
 };
 
 // Where a static scale of inputs and its zero point go, beside the weight.

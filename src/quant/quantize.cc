@@ -237,13 +237,14 @@ class Worker : BlockSink {
                        zero_offset += rows.zero_points.size();
                        advance(*tensor.source, rows.source);
                      });
-    if (!tensor.outliers.empty()) write_outliers(tensor);
+    if (tensor.stores_columns()) write_outliers(tensor);
     const int64_t shape[2] = {tensor.source->shape[0], tensor.source->shape[1]};
     if (!tensor.bytes) output_.write(tensor.module + ".weight_shape", 0, std::as_bytes(std::span(shape)));
     for (const TensorDecl& decl : tensor.decls) output_.added(decl);
   }
 
   void write_outliers(const TensorJob& tensor) {
+    if (tensor.outliers.empty()) return;  // a tensor of no bytes
     output_.write(tensor.module + ".outlier_columns", 0, std::as_bytes(std::span(tensor.outliers)));
     const auto bytes = static_cast<size_t>(dtype_bits(tensor.source->dtype) / 8), columns = static_cast<size_t>(tensor.source->shape[1]);
     std::vector<std::byte> row(tensor.outliers.size() * bytes);
@@ -316,18 +317,17 @@ std::vector<PlannedRate> plan_target(const Context& context, const Checkpoint& c
 
 }  // namespace
 
-// What calibration tells of LLM.int8()'s columns has a say in the size of everything, so it comes first.
+// What calibration tells of LLM.int8()'s columns has a say in the size of everything, so it comes before the final plan.
 static OutlierColumns outlier_columns(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const std::string& output,
-                                      const QuantizeOptions& options, const Progress& progress) {
-  for (const RecipeStep& step : recipe_of(options)) {
-    const std::optional<QuantArgs>& inputs = step.scheme.activations;
-    if (!inputs || !inputs->outliers || !inputs->outliers->stored) continue;
-    const std::filesystem::path beside = std::filesystem::absolute(output).parent_path();
-    std::filesystem::create_directories(beside);
-    return calibrate_outliers(context, checkpoint, spec, step.algorithm.calibration, inputs->outliers->threshold, beside,
-                              [&](double done, std::string_view what) { return !progress || progress(kPlannedShare * done, what); });
-  }
-  return {};
+                                      const QuantizeJob& job, const Progress& progress) {
+  std::map<std::string, float> thresholds;
+  for (const TensorJob& tensor : job.tensors)
+    if (tensor.stores_columns()) thresholds[tensor.module] = tensor.inputs->outliers->threshold;
+  if (thresholds.empty()) return {};
+  const std::filesystem::path beside = std::filesystem::absolute(output).parent_path();
+  std::filesystem::create_directories(beside);
+  return calibrate_outliers(context, checkpoint, spec, job.steps.front().algorithm.calibration, thresholds, beside,
+                            [&](double done, std::string_view what) { return !progress || progress(kPlannedShare * done, what); });
 }
 
 QuantizeResult quantize_checkpoint(const Context& context, const std::string& model, const std::string& output_path,
@@ -337,14 +337,16 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
   if (options.recipe.empty()) check_coded(options);
-  const OutlierColumns outliers = outlier_columns(context, checkpoint, spec, output_path, options, progress);
-  const double calibrated = clock.seconds();
-  QuantizeJob job = plan_job(checkpoint, spec, options, outliers);
+  QuantizeJob job = plan_job(checkpoint, spec, options);  // what it refuses is refused before any calibration
+  const Stopwatch search;
+  const OutlierColumns outliers = outlier_columns(context, checkpoint, spec, output_path, job, progress);
+  const double searched = search.seconds();
+  if (!outliers.empty()) job = plan_job(checkpoint, spec, options, outliers);
   std::vector<PlannedRate> plan = plan_target(context, checkpoint, spec, options, output_path, job, progress);
   const bool blocks = needs_blocks(job);
   PartialOutput output(output_path, files_for(job, options), fingerprint_of(checkpoint, job, options));
   QuantizeResult result;
-  result.calibration_seconds = outliers.empty() ? 0 : calibrated;
+  result.calibration_seconds = searched;
   result.resumed = output.resumed();
   if (result.resumed) log_line(context, output.partial_directory() + " is taken up again");
   result.notes = job.notes;

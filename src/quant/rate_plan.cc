@@ -38,7 +38,8 @@ class DiagonalOfInputs {
     for (int64_t layer = 0; layer < spec.layers; ++layer) {
       BlockStatistics statistics = runner.statistics(layer, kChannelStatistics);
       runner.run(load_block(context, checkpoint, spec, layer), layer, &statistics, layer + 1 < spec.layers, [&](double done) {
-        return !progress || progress((static_cast<double>(layer) + done) / static_cast<double>(spec.layers), "calibrating");
+        if (!progress || progress((static_cast<double>(layer) + done) / static_cast<double>(spec.layers), "calibrating")) return true;
+        throw Error(ErrorCode::interrupted, "calibrate", "interrupted; the look at the layers' inputs starts over when the command is given again");
       });
       for (const BlockInput& input : block_inputs(spec, layer)) {
         const std::vector<double> diagonal = statistics.find(input.tap)->second.channel_mean_square();

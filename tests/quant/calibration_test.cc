@@ -117,11 +117,12 @@ TEST(Calibrate, StopsWhenToldAndNamesWhatIsSick) {
   const ModelSpec spec = read_spec(checkpoint);
   const CalibrationOptions options = {.text = temp / "text", .tokens = 16};
   const auto calibrate = [&](const Progress& progress) {
-    calibrate_outliers(test::two_threads(), checkpoint, spec, options, 6, temp.path(), progress);
+    calibrate_outliers(test::two_threads(), checkpoint, spec, options, {{spec.block(0).q, 6.0f}}, temp.path(), progress);
   };
   const std::string sick = test::error_of([&] { calibrate({}); }, ErrorCode::bad_input);
   EXPECT_NE(sick.find("model.layers.1.mlp.gate_proj"), std::string::npos) << sick;
-  test::error_of([&] { calibrate([](double, std::string_view) { return false; }); }, ErrorCode::interrupted);
+  const std::string stopped = test::error_of([&] { calibrate([](double, std::string_view) { return false; }); }, ErrorCode::interrupted);
+  EXPECT_NE(stopped.find("starts over"), std::string::npos) << stopped;
 }
 
 // A layer that saw nothing is named, whatever looks at its inputs.

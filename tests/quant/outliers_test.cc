@@ -7,7 +7,9 @@
 #include "eval/perplexity.h"
 #include "model/compute.h"
 #include "paths.h"
+#include "eval/inspect.h"
 #include "quant/calibrated.h"
+#include "quant/dry_run.h"
 
 namespace codecllm {
 namespace {
@@ -154,7 +156,7 @@ TEST(LlmInt8, GptqRoundsWhatIsNotKept) {
   const test::Tensors nearest = test::read_tensors(temp / "rtn"), rounded = test::read_tensors(temp / "gptq");
   size_t kept = 0;
   for (const auto& [name, tensor] : rounded) {
-    if (!name.ends_with(".outlier_columns")) continue;
+    if (!name.ends_with(".outlier_columns") || tensor.data.empty()) continue;
     const std::string module = name.substr(0, name.rfind('.'));
     const auto columns = static_cast<size_t>(rounded.at(module + ".weight").decl.shape[1]);
     const auto& codes = rounded.at(module + ".weight").data;
@@ -186,6 +188,101 @@ TEST(LlmInt8, SmoothingIsRefusedAndResumingWorks) {
     EXPECT_NE(test::error_of([&] { quantize_checkpoint(test::two_threads(), temp / "m", temp / "x", options); }, ErrorCode::bad_call).find("--algorithm"),
               std::string::npos);
   }
+}
+
+size_t kept_columns(const test::Tensors& tensors, const std::string& module) {
+  return static_cast<size_t>(tensors.at(module + ".outlier_columns").decl.shape[0]);
+}
+
+// What cannot be is said before a text is read, and nobody promises to take up a search that leaves nothing behind.
+TEST(LlmInt8, ChecksComeBeforeCalibration) {
+  const TempDirectory temp;
+  test::calibrated_model(temp, "llama-bf16", inject);
+  int calls = 0;
+  const auto count = [&](double, std::string_view) { return ++calls > 0; };
+  const auto refused = [&](const std::string& model, const QuantizeOptions& options) {
+    return test::error_of([&] { quantize_checkpoint(test::two_threads(), model, temp / "out/q", options, count); }, ErrorCode::bad_call);
+  };
+  QuantizeOptions options = llm_int8(temp, true);
+  options.algorithm.name = "smoothquant";
+  refused(temp / "m", options);
+  options = llm_int8(temp, true);
+  options.strict = true;
+  options.selection.only = {"*.q_proj"};
+  EXPECT_NE(refused(temp / "m", options).find("vLLM"), std::string::npos);
+  quantize_checkpoint(test::two_threads(), temp / "m", temp / "int8", {.scheme = scheme_preset("int8")});
+  EXPECT_NE(refused(temp / "int8", llm_int8(temp, true)).find("quantized already"), std::string::npos);
+  EXPECT_EQ(calls, 0);
+  EXPECT_FALSE(test::exists(temp / "out"));
+
+  const std::string stopped = test::error_of(
+      [&] { quantize_checkpoint(test::two_threads(), temp / "m", temp / "q", llm_int8(temp, true), [](double, std::string_view) { return false; }); },
+      ErrorCode::interrupted);
+  EXPECT_NE(stopped.find("starts over"), std::string::npos) << stopped;
+}
+
+TEST(LlmInt8, EveryStepHasItsOwnThreshold) {
+  const TempDirectory temp;
+  test::calibrated_model(temp, "llama-bf16", inject);
+  const auto made = [&](const std::string& name, float attention, float mlp) {
+    QuantizeOptions options;
+    for (const auto& [target, threshold] : {std::pair{"attention", attention}, {"mlp", mlp}}) {
+      RecipeStep step = {.scheme = scheme_preset("llm-int8"), .selection = {.only = {target}, .ignore = {}}, .algorithm = llm_int8(temp, true).algorithm};
+      step.scheme.activations->outliers->threshold = threshold;
+      options.recipe.push_back(step);
+    }
+    quantize_checkpoint(test::two_threads(), temp / "m", temp / name, options);
+    return test::read_tensors(temp / name);
+  };
+  const test::Tensors low = made("low", 6, 6), high = made("high", 1e4f, 1e4f), mixed = made("mixed", 6, 1e4f);
+  const BlockNames names = read_spec(Checkpoint(temp / "m")).block(1);
+  EXPECT_GT(kept_columns(low, names.gate), kept_columns(high, names.gate));
+  EXPECT_GT(kept_columns(low, names.q), kept_columns(high, names.q));
+  EXPECT_EQ(kept_columns(mixed, names.q), kept_columns(low, names.q));
+  EXPECT_EQ(kept_columns(mixed, names.gate), kept_columns(high, names.gate));
+}
+
+// Columns that got lost would be weights of 0: a layer without any says so in the file.
+TEST(LlmInt8, LostColumnsAreNoticed) {
+  const TempDirectory temp;
+  test::calibrated_model(temp, "llama-bf16", inject);
+  quantize_checkpoint(test::two_threads(), temp / "m", temp / "q", llm_int8(temp, true));
+  const BlockNames names = read_spec(Checkpoint(temp / "m")).block(1);
+  const test::Tensors good = test::read_tensors(temp / "q");
+  EXPECT_GT(kept_columns(good, names.up), 0u);
+  EXPECT_EQ(kept_columns(good, names.o), 0u);
+  EXPECT_FALSE(good.contains(names.o + ".outlier_weight"));
+  const auto errors = [&] {
+    std::string all;
+    for (const Problem& problem : inspect(test::two_threads(), Checkpoint(temp / "q")).problems)
+      if (problem.error) all += problem.text + "\n";
+    return all;
+  };
+  EXPECT_EQ(errors(), "");
+  load_model(test::two_threads(), temp / "q");
+
+  for (const std::string& module : {names.up, names.o}) {
+    test::Tensors lost = good;
+    lost.erase(module + ".outlier_columns");
+    lost.erase(module + ".outlier_weight");
+    test::write_tensors(temp / "q/model.safetensors", lost);
+    const std::string refused = test::error_of([&] { load_model(test::two_threads(), temp / "q"); }, ErrorCode::bad_input);
+    EXPECT_NE(refused.find(module), std::string::npos) << refused;
+    EXPECT_NE(refused.find("outlier_columns"), std::string::npos) << refused;
+    EXPECT_EQ(verify(test::two_threads(), Checkpoint(temp / "q"), nullptr).bad.size(), 1u);
+    EXPECT_NE(errors().find(module), std::string::npos) << errors();
+  }
+}
+
+TEST(LlmInt8, ADryRunSaysWhatItDoesNotCount) {
+  const TempDirectory temp;
+  test::calibrated_model(temp, "llama-bf16", inject);
+  const auto says = [&](const QuantizeOptions& options) {
+    const std::vector<std::string> notes = plan_checkpoint(temp / "m", options).notes;
+    return std::any_of(notes.begin(), notes.end(), [](const std::string& note) { return note.find("not counted here") != std::string::npos; });
+  };
+  EXPECT_TRUE(says(llm_int8(temp, true)));
+  EXPECT_FALSE(says(llm_int8(temp, false)));
 }
 
 }  // namespace
