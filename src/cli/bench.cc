@@ -5,8 +5,6 @@
 
 #include "cli/bench_modes.h"
 #include "cli/loaded.h"
-#include "format/scheme.h"
-#include "gen/machine.h"
 
 namespace codecllm::cli {
 
@@ -52,9 +50,13 @@ std::vector<BenchTarget> targets_of(const BenchArguments& a) {
   return targets;
 }
 
+MachineState machine_state(const Json& m) {
+  return {.read_bytes_s = m.at("read_bytes_s"), .int8_ops_s = m.at("int8_ops_s"), .bf16_flops_s = m.at("bf16_flops_s"), .two_over_one = m.at("two_over_one")};
+}
+
 // One round of every run in turn, with the machine probed before and after.
-void measure_round(BenchWorker& machine, std::vector<Run>& runs, std::vector<Json>& machines) {
-  machines.push_back(machine.ask("round"));
+void measure_round(BenchWorker& machine, std::vector<Run>& runs, std::vector<MachineState>& machines) {
+  machines.push_back(machine_state(machine.ask("round")));
   for (Run& run : runs) {
     const Json m = run.worker.ask("round");
     run.prefill.push_back(m.at("prefill_tok_s"));
@@ -63,13 +65,7 @@ void measure_round(BenchWorker& machine, std::vector<Run>& runs, std::vector<Jso
     for (const auto& [tokens, rate] : m.at("context").items()) run.context[tokens].push_back(rate);
     run.peak_rss = m.at("peak_rss_bytes");
   }
-  machines.push_back(machine.ask("round"));
-}
-
-double machine_median(const std::vector<Json>& machines, const char* key) {
-  std::vector<double> values;
-  for (const Json& m : machines) values.push_back(m.at(key));
-  return median(values);
+  machines.push_back(machine_state(machine.ask("round")));
 }
 
 OrderedJson run_json(const Run& run, double read_bytes_s) {
@@ -94,11 +90,7 @@ OrderedJson run_json(const Run& run, double read_bytes_s) {
 
 void print(const OrderedJson& out) {
   const auto& machine = out.at("machine");
-  fmt::print("{}, {} thread(s) ({}), tier {}: reads {:.1f} GB/s, INT8 {:.0f} GOP/s, 16-bit {:.0f} GFLOP/s\n",
-             machine.at("cpu").get<std::string>(), machine.at("threads").get<int>(),
-             machine.at("two_cores").get<bool>() ? "two cores" : "one core's worth",
-             machine.at("isa").get<std::string>(), machine.at("read_bytes_s").get<double>() / 1e9,
-             machine.at("int8_ops_s").get<double>() / 1e9, machine.at("bf16_flops_s").get<double>() / 1e9);
+  fmt::print("{}, {}\n", machine.at("cpu").get<std::string>(), machine_text(machine));
   fmt::print("{:<28} {:>7} {:>10} {:>10} {:>9} {:>20} {:>9} {:>6} {:>9}\n", "", "compute", "weights", "bits/w", "prefill",
              "decode (min-max)", "batch 8", "of bw", "peak");
   for (const auto& run : out.at("runs")) {
@@ -122,15 +114,11 @@ void print(const OrderedJson& out) {
 int bench(const Globals& globals, const BenchArguments& a) {
   if (!a.op.empty()) {
     GemmArguments gemm = a.gemm;
-    gemm.schemes = a.schemes;
+    for (const std::string& scheme : a.schemes) gemm.schemes.push_back(scheme_preset(scheme));
     gemm.compute = a.compute;
     gemm.rounds = a.rounds;
     return bench_gemm(globals, gemm);
   }
-  if (!a.gemm.size.empty() || a.gemm.outliers > 0 || a.gemm.experts > 0 || !a.gemm.sweep.empty())
-    throw Error(ErrorCode::bad_call, "bench", "--size, --outliers, --experts and --sweep go with --op gemm");
-  if (!a.measure.contexts.empty() && (a.measure.requests > 0 || a.profile))
-    throw Error(ErrorCode::bad_call, "bench", "--context goes with models side by side, not with --requests or --profile");
   if (a.measure.requests > 0) return bench_requests(globals, targets_of(a), a.measure);
   if (!a.baseline.empty()) return bench_unpack(globals, targets_of(a), a.rounds);
   if (a.profile) return bench_profile(globals, targets_of(a), a.measure, a.rounds);
@@ -145,22 +133,22 @@ int bench(const Globals& globals, const BenchArguments& a) {
   };
   report(0, "loading");
   for (Run& run : runs) run.info = run.worker.ask("info");
-  std::vector<Json> machines;
+  std::vector<MachineState> machines;
   for (int round = 0; round < a.rounds; ++round) {
     report(static_cast<double>(round) / a.rounds, "measuring");
     measure_round(machine, runs, machines);
   }
   report(1, "measuring");
   const auto context = globals.context();
-  const double read_bytes_s = machine_median(machines, "read_bytes_s"), cores = machine_median(machines, "two_over_one");
+  const OrderedJson machine_json = machine_fields(*context, machines);
   OrderedJson out;
   out["rounds"] = a.rounds;
   out["prompt_tokens"] = a.measure.prompt_tokens;
   out["decode_tokens"] = a.measure.decode_tokens;
   out["kv"] = a.kv;
   out["runs"] = OrderedJson::array();
-  for (const Run& run : runs) out["runs"].push_back(run_json(run, read_bytes_s));
-  out["machine"] = machine_fields(*context, read_bytes_s, machine_median(machines, "int8_ops_s"), machine_median(machines, "bf16_flops_s"), cores);
+  for (const Run& run : runs) out["runs"].push_back(run_json(run, machine_json.at("read_bytes_s")));
+  out["machine"] = machine_json;
   if (globals.json) {
     globals.print_json("bench", out);
   } else {
@@ -171,44 +159,51 @@ int bench(const Globals& globals, const BenchArguments& a) {
 
 }  // namespace
 
-OrderedJson machine_fields(const Context& context, double read_bytes_s, double int8_ops_s, double bf16_flops_s, double two_over_one) {
-  return {{"cpu", cpu_model_name()}, {"isa", context.isa()}, {"threads", context.threads()}, {"read_bytes_s", read_bytes_s},
-          {"int8_ops_s", int8_ops_s}, {"bf16_flops_s", bf16_flops_s}, {"two_over_one", two_over_one}, {"two_cores", two_over_one > 1.6}};
-}
-
 void add_bench(CLI::App& app, Globals& globals) {
   auto a = std::make_shared<BenchArguments>();
   CLI::App& command = add_command(app, globals, "bench", "Speed and memory of models, or of schemes at a well-known size", [&globals, a] {
     a->measure.kv = kv_type(a->kv);
     return bench(globals, *a);
   });
-  command.add_option("models", a->models, "Model directories");
-  command.add_option("--shape", a->shape, "A well-known size with made-up weights, such as tinyllama-1.1b");
+  CLI::Option* models = command.add_option("models", a->models, "Model directories");
+  CLI::Option* shape = command.add_option("--shape", a->shape, "A well-known size with made-up weights, such as tinyllama-1.1b");
   command.add_option("--scheme", a->schemes, "With --shape: a scheme; repeatable")->expected(1)->take_all();
   add_compute(command, a->compute);
-  add_kv(command, a->kv);
-  add_decode_cache(command, a->decode_cache);
-  command.add_option("--op", a->op, "Measure one operation with --scheme and --size instead of models: gemm")->check(CLI::IsMember({"gemm"}));
-  command.add_option("--size", a->gemm.size, "With --op gemm: M,N,K of y [M, N] = x [M, K] . w")->delimiter(',')->expected(3)->check(CLI::Range(int64_t{1}, int64_t{1} << 18));
-  command.add_option("--outliers", a->gemm.outliers, "With --op gemm: so many columns of x are 20 times as large as the others")->check(CLI::Range(0, 1 << 16));
-  command.add_option("--experts", a->gemm.experts, "With --op gemm: M rows over so many weights, in one call, beside a dense product of M rows")
+  CLI::Option* kv = add_kv(command, a->kv);
+  CLI::Option* decode_cache = add_decode_cache(command, a->decode_cache);
+  CLI::Option* op = command.add_option("--op", a->op, "Measure one operation with --scheme and --size instead of models: gemm")->check(CLI::IsMember({"gemm"}));
+  CLI::Option* size = command.add_option("--size", a->gemm.size, "With --op gemm: M,N,K of y [M, N] = x [M, K] . w")->delimiter(',')->expected(3)->check(CLI::Range(int64_t{1}, int64_t{1} << 18));
+  CLI::Option* outliers = command.add_option("--outliers", a->gemm.outliers, "With --op gemm: so many columns of x are 20 times as large as the others")->check(CLI::Range(0, 1 << 16));
+  CLI::Option* experts = command.add_option("--experts", a->gemm.experts, "With --op gemm: M rows over so many weights, in one call, beside a dense product of M rows")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 12));
-  command.add_option("--layout", a->gemm.layout, "With --experts: rows sorted by expert, or a fixed number of places for each, of which some are taken")
+  CLI::Option* layout = command.add_option("--layout", a->gemm.layout, "With --experts: rows sorted by expert, or a fixed number of places for each, of which some are taken")
       ->check(CLI::IsMember({"contiguous", "masked"}))->capture_default_str();
-  command.add_option("--sweep", a->gemm.sweep, "With --op gemm: times over rows and panels that are handed out together (tiles), or over sizes of blocks that share a scale (block-size)")
+  CLI::Option* sweep = command.add_option("--sweep", a->gemm.sweep, "With --op gemm: times over rows and panels that are handed out together (tiles), or over sizes of blocks that share a scale (block-size)")
       ->check(CLI::IsMember({"tiles", "block-size"}));
-  command.add_option("--baseline", a->baseline, "Measure the products of a token beside the naive way: unpack (zstd for each layer, then 16-bit weights)")
+  CLI::Option* baseline = command.add_option("--baseline", a->baseline, "Measure the products of a token beside the naive way: unpack (zstd for each layer, then 16-bit weights)")
       ->check(CLI::IsMember({"unpack"}));
-  command.add_flag("--profile", a->profile, "Time by operation, kernel by layer, memory by owner");
-  command.add_option("--requests", a->measure.requests, "Run so many prompts, of a quarter to all of --prompt-tokens, up to the largest --batch at once")
+  CLI::Option* profile = command.add_flag("--profile", a->profile, "Time by operation, kernel by layer, memory by owner");
+  CLI::Option* requests = command.add_option("--requests", a->measure.requests, "Run so many prompts, of a quarter to all of --prompt-tokens, up to the largest --batch at once")
       ->check(CLI::Range(1, 1 << 20));
-  command.add_option("--rounds", a->rounds, "Rounds in which the models take turns; medians are shown")->check(CLI::Range(1, 1000))->capture_default_str();
-  command.add_option("--prompt-tokens", a->measure.prompt_tokens, "Tokens of the prefill")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
-  command.add_option("--decode-tokens", a->measure.decode_tokens, "Tokens decoded one by one")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
-  command.add_option("--context", a->measure.contexts, "Decode one sequence behind so many tokens with made-up keys and values, too; repeatable")
+  CLI::Option* rounds = command.add_option("--rounds", a->rounds, "Rounds in which the models take turns; medians are shown")->check(CLI::Range(1, 1000))->capture_default_str();
+  CLI::Option* prompt = command.add_option("--prompt-tokens", a->measure.prompt_tokens, "Tokens of the prefill")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
+  CLI::Option* decode = command.add_option("--decode-tokens", a->measure.decode_tokens, "Tokens decoded one by one")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
+  CLI::Option* context = command.add_option("--context", a->measure.contexts, "Decode one sequence behind so many tokens with made-up keys and values, too; repeatable")
       ->expected(1)->take_all()->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  command.add_option("--batch", a->measure.batches, "Sequences decoded together; repeatable (default 4, 8, 16)")
+  CLI::Option* batch = command.add_option("--batch", a->measure.batches, "Sequences decoded together; repeatable (default 4, 8, 16)")
       ->expected(1)->take_all()->check(CLI::Range(1, 4096));
+  // What has no meaning beside another option is refused, not dropped.
+  for (CLI::Option* option : {size, outliers, experts, sweep}) option->needs(op);
+  layout->needs(experts);
+  const auto exclude = [](CLI::Option* option, std::initializer_list<CLI::Option*> others) {
+    for (CLI::Option* other : others) option->excludes(other);
+  };
+  exclude(op, {models, shape, kv, decode_cache, baseline, profile, requests, prompt, decode, context, batch});
+  exclude(experts, {outliers, sweep});
+  exclude(sweep, {outliers});
+  exclude(baseline, {kv, profile, requests, prompt, decode, context, batch});
+  exclude(profile, {requests, context, batch});
+  exclude(requests, {rounds, context});
 }
 
 }  // namespace codecllm::cli

@@ -11,23 +11,20 @@ int bench_grouped(const Globals& globals, const GemmArguments& a) {
   const GroupedLayout layout = a.layout == "masked" ? GroupedLayout::masked : GroupedLayout::contiguous;
   const MachineState machine = probe_machine(*context);
   OrderedJson runs = OrderedJson::array();
-  for (const std::string& name : a.schemes) {
-    const QuantScheme scheme = scheme_preset(name);
+  for (const QuantScheme& scheme : a.schemes) {
     const GroupedGemmResult r = measure_grouped_gemm(*context, {a.size[0], a.size[1], a.size[2]}, a.experts, layout, scheme, a.compute == "a8", a.rounds);
     runs.push_back({{"name", scheme.name}, {"compute", r.compute}, {"seconds", r.seconds}, {"gop_s", r.operations / r.seconds / 1e9},
                     {"gb_s", r.weight_bytes / r.seconds / 1e9}, {"dense_seconds", r.dense_seconds}, {"over_dense", r.dense_seconds / r.seconds},
                     {"single_seconds", r.single_seconds}, {"over_single", r.single_seconds / r.seconds},
-                    {"rows", {r.fewest_rows, r.most_rows}}, {"weight_bytes", r.weight_bytes}});
+                    {"rows", {r.fewest_rows, r.most_rows}}, {"experts_with_rows", r.used_experts}, {"weight_bytes", r.weight_bytes}});
   }
   OrderedJson out = {{"op", "gemm"}, {"size", a.size}, {"experts", a.experts}, {"layout", a.layout}, {"rounds", a.rounds}, {"runs", runs}};
-  out["machine"] = machine_fields(*context, machine.read_bytes_s, machine.int8_ops_s, machine.bf16_flops_s, machine.two_over_one);
+  out["machine"] = machine_fields(*context, {machine});
   if (globals.json) {
     globals.print_json("bench", out);
     return 0;
   }
-  fmt::print("{} rows over {} experts, {}, each [{}, {}]; {} thread(s), tier {}: reads {:.1f} GB/s, INT8 {:.0f} GOP/s, 16-bit {:.0f} GFLOP/s\n", a.size[0],
-             a.experts, a.layout, a.size[1], a.size[2], context->threads(), context->isa(), machine.read_bytes_s / 1e9, machine.int8_ops_s / 1e9,
-             machine.bf16_flops_s / 1e9);
+  fmt::print("{} rows over {} experts, {}, each [{}, {}]; {}\n", a.size[0], a.experts, a.layout, a.size[1], a.size[2], machine_text(out["machine"]));
   fmt::print("{:<14} {:>7} {:>11} {:>9} {:>8} {:>11} {:>8} {:>14} {:>8} {:>12}\n", "", "compute", "us", "GOP/s", "GB/s", "dense us", "x dense",
              "one by one us", "x single", "rows");
   for (const auto& r : runs)

@@ -6,12 +6,14 @@
 #include <vector>
 
 #include "cli/bench_worker.h"
+#include "format/scheme.h"
+#include "gen/machine.h"
 
 namespace codecllm::cli {
 
 struct GemmArguments {
   std::vector<int64_t> size;         // M, N, K
-  std::vector<std::string> schemes;
+  std::vector<QuantScheme> schemes;
   std::string compute;
   int64_t outliers = 0;              // columns of x
   int64_t experts = 0;               // 0: one weight
@@ -38,7 +40,9 @@ int bench_requests(const Globals& globals, const std::vector<BenchTarget>& targe
 // bench --baseline unpack: the products of a token beside the naive way, which unpacks each layer with zstd first.
 int bench_unpack(const Globals& globals, const std::vector<BenchTarget>& targets, int rounds);
 
-// The fields of "machine" that every form of bench prints.
-OrderedJson machine_fields(const Context& context, double read_bytes_s, double int8_ops_s, double bf16_flops_s, double two_over_one);
+// The fields of "machine" that every form of bench prints: medians of what was probed.
+OrderedJson machine_fields(const Context& context, const std::vector<MachineState>& states);
+// The same in words, but for the name of the CPU.
+std::string machine_text(const OrderedJson& machine);
 
 }  // namespace codecllm::cli

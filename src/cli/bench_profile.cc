@@ -4,7 +4,7 @@
 #include <map>
 
 #include "cli/bench_modes.h"
-#include "gen/machine.h"
+#include "cli/loaded.h"
 #include "gen/profile.h"
 
 namespace codecllm::cli {
@@ -56,20 +56,20 @@ void print_profile(const OrderedJson& run, double int8_ops_s) {
 int bench_profile(const Globals& globals, const std::vector<BenchTarget>& targets, const MeasureOptions& options, int rounds) {
   const auto context = globals.context();
   OrderedJson runs = OrderedJson::array();
-  std::vector<double> read, int8, bf16, cores;
+  std::vector<MachineState> machines;
   for (const BenchTarget& target : targets) {
-    const DecoderModel model = make_model(*context, target);
-    const MachineState machine = probe_machine(*context);
-    read.push_back(machine.read_bytes_s), int8.push_back(machine.int8_ops_s);
-    bf16.push_back(machine.bf16_flops_s), cores.push_back(machine.two_over_one);
+    DecodeCache cache;
+    const DecoderModel model = make_model(*context, target, &cache);
+    machines.push_back(probe_machine(*context));
     runs.push_back(profile_json(target, profile(model, options, rounds)));
+    runs.back()["decode_cache"] = decode_cache_json(cache);
   }
   OrderedJson out = {{"rounds", rounds}, {"prompt_tokens", options.prompt_tokens}, {"decode_tokens", options.decode_tokens}, {"runs", runs}};
-  out["machine"] = machine_fields(*context, median(read), median(int8), median(bf16), median(cores));
+  out["machine"] = machine_fields(*context, machines);
   if (globals.json) {
     globals.print_json("bench", out);
   } else {
-    for (const auto& run : out["runs"]) print_profile(run, median(int8));
+    for (const auto& run : out["runs"]) print_profile(run, out["machine"]["int8_ops_s"]);
   }
   return 0;
 }

@@ -17,7 +17,8 @@ int bench_requests(const Globals& globals, const std::vector<BenchTarget>& targe
     report("loading");
     const Json info = worker.ask("info");
     report("running requests");
-    OrderedJson run = {{"name", targets[i].name}, {"compute", info.at("compute")}, {"weight_bytes", info.at("weight_bytes")}};
+    OrderedJson run = {{"name", targets[i].name}, {"compute", info.at("compute")}, {"weight_bytes", info.at("weight_bytes")},
+                       {"decode_cache", info.at("decode_cache")}};
     run.update(OrderedJson(worker.ask("requests")));
     runs.push_back(run);
   }

@@ -8,11 +8,11 @@ namespace codecllm::cli {
 
 namespace {
 
-OrderedJson tiles_json(const std::vector<TileTime>& times, double operations) {
+OrderedJson tiles_json(const QuantScheme& scheme, const TileSweep& sweep, double operations) {
   OrderedJson rows = OrderedJson::array();
-  for (const TileTime& t : times)
+  for (const TileTime& t : sweep.times)
     rows.push_back({{"rows_per_pass", t.rows_per_pass}, {"panels_per_task", t.panels_per_task}, {"seconds", t.seconds}, {"gop_s", operations / t.seconds / 1e9}});
-  return rows;
+  return {{"name", scheme.name}, {"compute", sweep.compute}, {"times", rows}};
 }
 
 void print_tiles(const OrderedJson& rows) {
@@ -32,12 +32,12 @@ void print_tiles(const OrderedJson& rows) {
   fmt::print("\n");
 }
 
-OrderedJson blocks_json(const std::vector<BlockTime>& times, double operations) {
+OrderedJson blocks_json(const QuantScheme& scheme, const BlockSweep& sweep, double operations) {
   OrderedJson rows = OrderedJson::array();
-  for (const BlockTime& t : times)
+  for (const BlockTime& t : sweep.times)
     rows.push_back({{"block", t.name}, {"seconds", t.seconds}, {"gop_s", operations / t.seconds / 1e9}, {"gb_s", t.weight_bytes / t.seconds / 1e9},
                     {"weight_bytes", t.weight_bytes}, {"mse", t.mse}});
-  return rows;
+  return {{"name", scheme.name}, {"compute", sweep.compute}, {"times", rows}};
 }
 
 void print_blocks(const OrderedJson& rows) {
@@ -50,28 +50,27 @@ void print_blocks(const OrderedJson& rows) {
 }  // namespace
 
 int bench_sweep(const Globals& globals, const GemmArguments& a) {
+  const bool tiles = a.sweep == "tiles", a8 = a.compute == "a8";
+  for (const QuantScheme& scheme : a.schemes)
+    if (!tiles) check_block_sweep(scheme);
   const auto context = globals.context();
   const GemmSize size = {a.size[0], a.size[1], a.size[2]};
   const double operations = 2.0 * static_cast<double>(size.m) * static_cast<double>(size.n) * static_cast<double>(size.k);
   const MachineState machine = probe_machine(*context);
   OrderedJson runs = OrderedJson::array();
-  for (const std::string& name : a.schemes) {
-    const QuantScheme scheme = scheme_preset(name);
-    const bool a8 = a.compute == "a8";
-    runs.push_back({{"name", scheme.name}, {"compute", a.compute},
-                    {"times", a.sweep == "tiles" ? tiles_json(sweep_tiles(*context, size, scheme, a8, a.rounds), operations)
-                                                 : blocks_json(sweep_block_size(*context, size, scheme, a8, a.rounds), operations)}});
-  }
+  for (const QuantScheme& scheme : a.schemes)
+    runs.push_back(tiles ? tiles_json(scheme, sweep_tiles(*context, size, scheme, a8, a.rounds), operations)
+                         : blocks_json(scheme, sweep_block_size(*context, size, scheme, a8, a.rounds), operations));
   OrderedJson out = {{"op", "gemm"}, {"size", a.size}, {"sweep", a.sweep}, {"rounds", a.rounds}, {"runs", runs}};
-  out["machine"] = machine_fields(*context, machine.read_bytes_s, machine.int8_ops_s, machine.bf16_flops_s, machine.two_over_one);
+  out["machine"] = machine_fields(*context, {machine});
   if (globals.json) {
     globals.print_json("bench", out);
     return 0;
   }
-  fmt::print("y [{}, {}] = x [{}, {}] . w; {} thread(s), tier {}\n", size.m, size.n, size.m, size.k, context->threads(), context->isa());
+  fmt::print("y [{}, {}] = x [{}, {}] . w; {}\n", size.m, size.n, size.m, size.k, machine_text(out["machine"]));
   for (const auto& run : runs) {
-    fmt::print("{}, --compute {}\n", run["name"].get<std::string>(), run["compute"].get<std::string>());
-    if (a.sweep == "tiles") {
+    fmt::print("{}, compute {}\n", run["name"].get<std::string>(), run["compute"].get<std::string>());
+    if (tiles) {
       print_tiles(run["times"]);
     } else {
       print_blocks(run["times"]);

@@ -3,7 +3,8 @@
 
 #include "cli/bench_modes.h"
 #include "cli/unpack.h"
-#include "gen/machine.h"
+#include "gen/measure.h"
+#include "model/compute.h"
 
 namespace codecllm::cli {
 
@@ -22,9 +23,11 @@ constexpr NamedWay kWays[] = {{"unpack", {}},
 struct WayTimes {
   std::vector<double> total, allocate, unpack, widen, multiply;
   double difference = 0;
+  size_t allocated_bytes = 0;  // in the worst round
 
   void add(const UnpackTimes& t) {
     total.push_back(t.total());
+    allocated_bytes = std::max(allocated_bytes, t.allocated_bytes);
     allocate.push_back(t.allocate), unpack.push_back(t.unpack), widen.push_back(t.widen), multiply.push_back(t.multiply);
   }
 };
@@ -32,6 +35,10 @@ struct WayTimes {
 // Rows of one model: its own products, then each way.
 void add_rows(const DecoderModel& model, const BenchTarget& target, int rounds, const Progress& progress, OrderedJson& runs) {
   UnpackedProducts products(model);
+  if (products.matrices() == 0)
+    throw Error(ErrorCode::unsupported, "bench", "--baseline unpack takes 8-bit integers with one scale per row, and there are none; give a model or scheme such as int8, int8-coded or coded-4.5",
+                {.file = target.model});
+  const std::string compute(compute_of(model.weights));
   std::vector<double> ours;
   std::vector<WayTimes> ways(std::size(kWays));
   for (int round = 0; round < rounds; ++round) {
@@ -42,14 +49,15 @@ void add_rows(const DecoderModel& model, const BenchTarget& target, int rounds, 
       ways[i].difference = products.largest_difference();
     }
   }
-  runs.push_back({{"name", target.name}, {"way", "ours"}, {"compute", target.compute}, {"matrices", products.matrices()},
-                  {"weight_bytes", model.read_bytes_per_token()}, {"products_ms", 1e3 * median(ours)}, {"times_ours", 1.0}});
+  runs.push_back({{"name", target.name}, {"way", "ours"}, {"compute", compute}, {"matrices", products.matrices()},
+                  {"left_out", products.left_out()}, {"weight_bytes", products.our_bytes()}, {"products_ms", 1e3 * median(ours)}, {"times_ours", 1.0}});
   for (size_t i = 0; i < ways.size(); ++i) {
     const WayTimes& w = ways[i];
-    runs.push_back({{"name", target.name}, {"way", kWays[i].name}, {"compute", target.compute}, {"matrices", products.matrices()},
-                    {"weight_bytes", products.packed_bytes()}, {"products_ms", 1e3 * median(w.total)}, {"times_ours", median(w.total) / median(ours)},
+    runs.push_back({{"name", target.name}, {"way", kWays[i].name}, {"compute", kWays[i].way.fuse ? compute : "a16"}, {"matrices", products.matrices()},
+                    {"left_out", products.left_out()}, {"weight_bytes", products.packed_bytes()}, {"products_ms", 1e3 * median(w.total)}, {"times_ours", median(w.total) / median(ours)},
                     {"stages_ms", {{"allocate", 1e3 * median(w.allocate)}, {"unpack", 1e3 * median(w.unpack)},
                                    {"widen", 1e3 * median(w.widen)}, {"multiply", 1e3 * median(w.multiply)}}},
+                    {"allocated_bytes", w.allocated_bytes},
                     {"max_difference", w.difference}});
   }
 }
@@ -64,12 +72,12 @@ int bench_unpack(const Globals& globals, const std::vector<BenchTarget>& targets
     const DecoderModel model = make_model(*context, target);
     add_rows(model, target, rounds, globals.progress(), out["runs"]);
   }
-  out["machine"] = machine_fields(*context, machine.read_bytes_s, machine.int8_ops_s, machine.bf16_flops_s, machine.two_over_one);
+  out["machine"] = machine_fields(*context, {machine});
   if (globals.json) {
     globals.print_json("bench", out);
     return 0;
   }
-  fmt::print("the products of one token, milliseconds\n{:<16} {:<24} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}\n", "", "", "compute", "weights", "all",
+  fmt::print("the products of one token, milliseconds; {}\n{:<16} {:<24} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}\n", machine_text(out["machine"]), "", "", "compute", "weights", "all",
              "allocate", "unpack", "widen", "multiply", "x ours");
   for (const auto& r : out["runs"]) {
     const auto stage = [&](const char* name) { return r.contains("stages_ms") ? fmt::format("{:.1f}", r["stages_ms"][name].get<double>()) : "-"; };
@@ -77,6 +85,10 @@ int bench_unpack(const Globals& globals, const std::vector<BenchTarget>& targets
                r["compute"].get<std::string>(), bytes_text(r["weight_bytes"].get<double>()), r["products_ms"].get<double>(), stage("allocate"),
                stage("unpack"), stage("widen"), stage("multiply"), r["times_ours"].get<double>());
   }
+  for (const auto& r : out["runs"])
+    if (r["way"] == "ours" && r["left_out"] > 0)
+      fmt::print("{}: {} of {} matrices are no 8-bit integers with one scale per row, and are left out on both sides\n", r["name"].get<std::string>(),
+                 r["left_out"].get<int64_t>(), r["left_out"].get<int64_t>() + r["matrices"].get<int64_t>());
   return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "cli/loaded.h"
 #include "gen/machine.h"
 #include "gen/requests.h"
 #include "model/compute.h"
@@ -97,7 +98,7 @@ void serve(int from, int to, const BenchTarget& target, const Globals& globals, 
     if (question == "round") return round_json(measurer.round());
     return {{"compute", compute_of(model.weights)}, {"weight_bytes", model.weights.bytes()}, {"bits_per_weight", bits_per_weight(model)},
             {"read_bytes_per_token", model.read_bytes_per_token()}, {"kv_bytes", measurer.kv_bytes()}, {"load_s", load_s},
-            {"decode_cache", {{"matrices", cache.decoded}, {"of", cache.coded}, {"bytes", cache.bytes}}}};
+            {"decode_cache", decode_cache_json(cache)}};
   });
 }
 

@@ -4,8 +4,10 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <limits>
 
 #include "base/clock.h"
 
@@ -101,8 +103,8 @@ CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const c
   return command;
 }
 
-void add_kv(CLI::App& command, std::string& kv) {
-  command.add_option("--kv", kv, "Type of the KV cache: f16, f32, int8 or fp8 (E4M3; either with one scale per head and token)")
+CLI::Option* add_kv(CLI::App& command, std::string& kv) {
+  return command.add_option("--kv", kv, "Type of the KV cache: f16, f32, int8 or fp8 (E4M3; either with one scale per head and token)")
       ->check(CLI::IsMember({"f16", "int8", "fp8", "f32"}))->capture_default_str();
 }
 
@@ -111,9 +113,15 @@ void add_compute(CLI::App& command, std::string& compute) {
       ->check(CLI::IsMember({"a16", "a8"}))->capture_default_str();
 }
 
-void add_decode_cache(CLI::App& command, uint64_t& bytes) {
-  command.add_option("--decode-cache", bytes, "Keep up to so many bytes of entropy-coded weights decoded, such as 200MB: faster, the same results")
-      ->transform(CLI::AsSizeValue(true))->capture_default_str();
+CLI::Option* add_decode_cache(CLI::App& command, uint64_t& bytes) {
+  return command.add_option("--decode-cache", bytes, "Keep up to so many bytes of entropy-coded weights decoded, such as 200MB: faster, the same results")
+      ->transform(CLI::AsSizeValue(true))->transform(CLI::Validator(check_unsigned, ""))->capture_default_str();
+}
+
+std::string check_unsigned(const std::string& text) {
+  uint64_t number = 0;
+  if (std::from_chars(text.data(), text.data() + text.size(), number).ec == std::errc()) return "";
+  return fmt::format("'{}' is no number from 0 to {}", text, std::numeric_limits<uint64_t>::max());
 }
 
 std::string bytes_text(double bytes) {

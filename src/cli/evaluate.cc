@@ -30,6 +30,7 @@ void add_evaluate(CLI::App& app, Globals& globals) {
     if (r.compared) out.update({{"reference_accuracy", r.reference_accuracy}, {"agreement", r.agreement}});
     if (r.truncated > 0)
       note(globals, fmt::format("{} of {} questions are longer than the trained length; their prompts were cut from the left", r.truncated, r.n));
+    if (loaded.cache) out["decode_cache"] = decode_cache_json(*loaded.cache);
     if (globals.json) {
       globals.print_json("evaluate", out);
     } else {

@@ -40,11 +40,13 @@ void add_generate(CLI::App& app, Globals& globals) {
       return !interrupted();
     });
     if (globals.json) {
-      globals.print_json("generate", {{"text", result.text}, {"tokens", result.tokens}, {"finish", result.finish}, {"compute", compute_of(loaded.model.weights)},
-                                      {"prompt_tokens", result.prompt_tokens}, {"prompt_tok_s", result.prompt_tok_s()},
-                                      {"decode_tok_s", result.decode_tok_s()}, {"ttft_ms", 1e3 * result.ttft_s},
-                                      {"tpot_ms_p50", 1e3 * result.token_percentile_s(0.5)},
-                                      {"tpot_ms_p99", 1e3 * result.token_percentile_s(0.99)}, {"load_s", loaded.seconds}});
+      OrderedJson out = {{"text", result.text}, {"tokens", result.tokens}, {"finish", result.finish}, {"compute", compute_of(loaded.model.weights)},
+                         {"prompt_tokens", result.prompt_tokens}, {"prompt_tok_s", result.prompt_tok_s()},
+                         {"decode_tok_s", result.decode_tok_s()}, {"ttft_ms", 1e3 * result.ttft_s},
+                         {"tpot_ms_p50", 1e3 * result.token_percentile_s(0.5)},
+                         {"tpot_ms_p99", 1e3 * result.token_percentile_s(0.99)}, {"load_s", loaded.seconds}};
+      if (loaded.cache) out["decode_cache"] = decode_cache_json(*loaded.cache);
+      globals.print_json("generate", out);
     } else {
       fmt::print("\n");
       std::fflush(stdout);

@@ -14,16 +14,21 @@ Loaded load(const Context& context, const Globals& globals, const std::string& d
   Stopwatch clock;
   DecoderModel model = load_model(context, directory, globals.progress());
   set_compute(model.weights, compute);
-  if (decode_cache > 0) note(globals, decode_cache_text(keep_decoded(context, model, decode_cache)));
+  std::optional<DecodeCache> cache;
+  if (decode_cache > 0) note(globals, decode_cache_text(cache.emplace(keep_decoded(context, model, decode_cache))));
   Tokenizer tokenizer = load_tokenizer(directory);
   if (tokenizer.vocab_size() > model.spec.vocab)
     note(globals, fmt::format("the tokenizer has ids up to {}, the model {} embeddings; a text that needs the others is refused",
                               tokenizer.vocab_size() - 1, model.spec.vocab));
-  return {std::move(model), std::move(tokenizer), clock.seconds()};
+  return {std::move(model), std::move(tokenizer), clock.seconds(), cache};
 }
 
 std::string decode_cache_text(const DecodeCache& cache) {
   return fmt::format("decode cache: {} of {} matrices, {}", cache.decoded, cache.coded, bytes_text(static_cast<double>(cache.bytes)));
+}
+
+OrderedJson decode_cache_json(const DecodeCache& cache) {
+  return {{"matrices", cache.decoded}, {"of", cache.coded}, {"bytes", cache.bytes}};
 }
 
 }  // namespace codecllm::cli

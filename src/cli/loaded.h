@@ -2,6 +2,8 @@
 // A model with its tokenizer, as most commands want it.
 #pragma once
 
+#include <optional>
+
 #include "cli/command.h"
 #include "model/decode_cache.h"
 #include "model/weights.h"
@@ -13,6 +15,7 @@ struct Loaded {
   DecoderModel model;
   Tokenizer tokenizer;
   double seconds;
+  std::optional<DecodeCache> cache;  // where one was asked for
 };
 
 // Notes where the tokenizer has more ids than the model has embeddings (padding ids that no text needs).
@@ -21,5 +24,6 @@ Loaded load(const Context& context, const Globals& globals, const std::string& d
 
 // "decode cache: 12 of 155 matrices, 187.0 MB"
 std::string decode_cache_text(const DecodeCache& cache);
+OrderedJson decode_cache_json(const DecodeCache& cache);
 
 }  // namespace codecllm::cli

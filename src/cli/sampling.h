@@ -22,7 +22,7 @@ inline void add_sampling(CLI::App& command, SamplingArguments& a) {
   command.add_option("--top-p", s.top_p, "Keep the likeliest tokens that make up P")->capture_default_str();
   command.add_option("--min-p", s.min_p, "Drop tokens below P times the likeliest")->capture_default_str();
   command.add_option("--repetition-penalty", s.repetition_penalty, "Above 1: less repetition")->capture_default_str();
-  command.add_option("--seed", s.seed, "Same seed, same text")->capture_default_str();
+  command.add_option("--seed", s.seed, "Same seed, same text")->check(check_unsigned)->capture_default_str();
   command.add_option("--stop", a.options.stop, "Text at which to stop; repeatable")->expected(1)->take_all();
   command.add_flag("--ignore-eos", a.options.ignore_eos, "Go on after the end token");
   add_kv(command, a.kv);

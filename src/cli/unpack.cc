@@ -30,6 +30,10 @@ std::vector<uint8_t> zstd_frame(const MatrixView& w) {
   return out;
 }
 
+bool has_byte_codes(const MatrixView& w) {
+  return w.element == Element::u8 && w.groups() == 1 && w.zeros == nullptr && w.order == nullptr && w.outliers == nullptr;
+}
+
 int64_t code_bytes(const MatrixView& w) { return w.panels() * w.panel_bytes(); }
 
 MatrixView wide_view(const MatrixView& w, const uint8_t* data) {
@@ -48,14 +52,10 @@ void widen_panel(const MatrixView& w, int64_t panel, const uint8_t* codes, uint8
   for (int64_t i = 0; i < kLineBytes; ++i) scales[i] = scale_at(w, panel * kPanelRows + i / 4);
   const int64_t lines = w.panel_bytes() / kLineBytes, wide_lines = (w.columns + 1) / 2;
   for (int64_t line = 0; line < lines; ++line, codes += kLineBytes) {
-    uint32_t bits[kLineBytes];
-    for (int64_t i = 0; i < kLineBytes; ++i) {
-      const float value = scales[i] * static_cast<float>(static_cast<int>(codes[i]) - 128);
-      std::memcpy(&bits[i], &value, 4);
-    }
-    for (int64_t i = 0; i < kLineBytes; ++i) bits[i] = (bits[i] + 0x7FFF + (bits[i] >> 16 & 1)) >> 16;  // finite: to nearest, ties to even
+    uint16_t values[kLineBytes];
+    for (int64_t i = 0; i < kLineBytes; ++i) values[i] = f32_to_bf16(scales[i] * static_cast<float>(static_cast<int>(codes[i]) - 128));
     uint32_t pairs[kLineBytes / 2];  // [16 rows][2 pairs]
-    for (int64_t i = 0; i < kLineBytes / 2; ++i) pairs[i] = bits[2 * i] | bits[2 * i + 1] << 16;
+    std::memcpy(pairs, values, sizeof pairs);
     for (int64_t pair = 0; pair < 2 && 2 * line + pair < wide_lines; ++pair) {
       auto* out = reinterpret_cast<uint32_t*>(wide + (2 * line + pair) * kLineBytes);
       for (int64_t row = 0; row < kPanelRows; ++row) out[row] = pairs[2 * row + pair];
@@ -73,14 +73,26 @@ UnpackedProducts::UnpackedProducts(const DecoderModel& model)
   }
   add(model.weights.head());
   groups_.push_back(layers_.size());
-  kept_.resize(groups_[0]);
+  size_t begin = 0;
+  for (const size_t end : groups_) {
+    kept_.resize(std::max(kept_.size(), end - begin));
+    for (size_t i = begin; i < end; ++i) {
+      allocate(layers_[i], kept_[i - begin], false);
+      allocate(layers_[i], kept_[0], false);
+    }
+    begin = end;
+  }
+  for (Decoded& d : kept_)
+    for (Buffer* buffer : {&d.codes, &d.wide}) std::memset(buffer->data(), 1, buffer->bytes());  // the system gives memory when it is written
   for (int i = 0; i < pool_.threads(); ++i) unpackers_.push_back(ZSTD_createDCtx());
 }
 
 void UnpackedProducts::add(const Matrix& matrix) {
   const MatrixView& w = matrix.view();
-  if (w.element != Element::u8 || w.groups() != 1 || w.zeros != nullptr || w.order != nullptr)
-    throw Error(ErrorCode::unsupported, "bench", "--baseline unpack takes 8-bit integers with one scale per row; use int8, int8-coded or coded-B");
+  if (!has_byte_codes(w)) {
+    ++left_out_;
+    return;
+  }
   layers_.push_back({&matrix, zstd_frame(w.coded != nullptr ? matrix.decoded(pool_, kernels_).view() : w), std::vector<float>(static_cast<size_t>(w.rows)),
                      std::vector<float>(static_cast<size_t>(w.rows))});
   std::vector<float>& x = inputs_[w.columns];
@@ -94,19 +106,32 @@ UnpackedProducts::~UnpackedProducts() {
   for (ZSTD_DCtx_s* unpacker : unpackers_) ZSTD_freeDCtx(unpacker);
 }
 
-size_t UnpackedProducts::packed_bytes() const {
+size_t UnpackedProducts::our_bytes() const {
   size_t total = 0;
-  for (const Layer& layer : layers_) total += layer.frame.size() + static_cast<size_t>(layer.matrix->rows() * scale_bytes(layer.matrix->view().scale_type));
+  for (const Layer& layer : layers_) total += layer.matrix->bytes();
   return total;
 }
 
-void UnpackedProducts::allocate(const Layer& layer, Decoded& to, bool fuse) {
+size_t UnpackedProducts::packed_bytes() const {
+  size_t total = 0;
+  for (const Layer& layer : layers_) {
+    const MatrixView& w = layer.matrix->view();
+    total += layer.frame.size() + static_cast<size_t>(w.panels() * kPanelRows * scale_bytes(w.scale_type));
+  }
+  return total;
+}
+
+size_t UnpackedProducts::allocate(const Layer& layer, Decoded& to, bool fuse) {
   const MatrixView& w = layer.matrix->view();
-  const auto fit = [](Buffer& buffer, int64_t bytes) {
-    if (buffer.bytes() < static_cast<size_t>(bytes)) buffer = Buffer(static_cast<size_t>(bytes));
+  size_t fresh = 0;
+  const auto fit = [&](Buffer& buffer, int64_t bytes) {
+    if (buffer.bytes() >= static_cast<size_t>(bytes)) return;
+    buffer = Buffer(static_cast<size_t>(bytes));
+    fresh += buffer.bytes();
   };
   fit(to.codes, code_bytes(w));
   if (!fuse) fit(to.wide, w.panels() * wide_view(w, nullptr).panel_bytes());
+  return fresh;
 }
 
 void UnpackedProducts::unpack(const Layer& layer, Decoded& to, int worker) {
@@ -145,20 +170,22 @@ void UnpackedProducts::product(const MatrixView& w, std::vector<float>& y) {
 
 UnpackTimes UnpackedProducts::run(const UnpackWay& way) {
   UnpackTimes times;
+  std::vector<Decoded> fresh;
   Stopwatch clock;
   for (size_t group = 0, begin = 0; group < groups_.size(); begin = groups_[group++]) {
     const size_t count = way.batch ? groups_[group] - begin : 1;  // layers that are unpacked at once
     for (size_t first = begin; first < groups_[group]; first += count) {
-      if (!way.reuse) kept_ = std::vector<Decoded>(kept_.size());
-      for (size_t i = 0; i < count; ++i) allocate(layers_[first + i], kept_[i], way.fuse);
+      if (!way.reuse) fresh = std::vector<Decoded>(count);
+      const std::span<Decoded> to = way.reuse ? kept_ : fresh;
+      for (size_t i = 0; i < count; ++i) times.allocated_bytes += allocate(layers_[first + i], to[i], way.fuse);
       times.allocate += clock.restart();
-      pool_.parallel_for(count, 1, [&](size_t from, size_t to, int worker) {
-        for (size_t i = from; i < to; ++i) unpack(layers_[first + i], kept_[i], worker);
+      pool_.parallel_for(count, 1, [&](size_t i, size_t end, int worker) {
+        for (; i < end; ++i) unpack(layers_[first + i], to[i], worker);
       });
       times.unpack += clock.restart();
-      for (size_t i = 0; i < count && !way.fuse; ++i) widen(layers_[first + i], kept_[i]);
+      for (size_t i = 0; i < count && !way.fuse; ++i) widen(layers_[first + i], to[i]);
       times.widen += clock.restart();
-      for (size_t i = 0; i < count; ++i) multiply(layers_[first + i], kept_[i], way.fuse);
+      for (size_t i = 0; i < count; ++i) multiply(layers_[first + i], to[i], way.fuse);
       times.multiply += clock.restart();
     }
   }

@@ -22,13 +22,14 @@ struct UnpackWay {
 // Seconds. Fresh memory is paid for where it is first written, so its cost is in unpack and widen, too.
 struct UnpackTimes {
   double allocate = 0, unpack = 0, widen = 0, multiply = 0;
+  size_t allocated_bytes = 0;
   double total() const { return allocate + unpack + widen + multiply; }
 };
 
 // The products of one decode step, each matrix of the decoder blocks and the head once, with inputs that stay the same.
+// Matrices that are not 8-bit integers with one scale per row are left out, here and in run_ours.
 class UnpackedProducts {
  public:
-  // Throws Error(unsupported) for weights other than 8-bit integers with one scale per row.
   explicit UnpackedProducts(const DecoderModel& model);
   ~UnpackedProducts();
 
@@ -36,8 +37,11 @@ class UnpackedProducts {
   double run_ours();  // as the model itself does it: seconds
   double largest_difference() const;  // between the outputs of the last run and of the last run_ours, over the largest output
 
+  // Of the matrices that are not left out, with their scales: as the model holds them, and as frames.
+  size_t our_bytes() const;
   size_t packed_bytes() const;
   int64_t matrices() const { return static_cast<int64_t>(layers_.size()); }
+  int64_t left_out() const { return left_out_; }
 
  private:
   struct Layer {
@@ -53,7 +57,7 @@ class UnpackedProducts {
   void unpack(const Layer& layer, Decoded& to, int worker);
   void widen(const Layer& layer, Decoded& to);
   void multiply(Layer& layer, const Decoded& from, bool fuse);
-  void allocate(const Layer& layer, Decoded& to, bool fuse);
+  size_t allocate(const Layer& layer, Decoded& to, bool fuse);  // bytes that were not there
 
   ThreadPool& pool_;
   const KernelTable& kernels_;
@@ -61,7 +65,8 @@ class UnpackedProducts {
   std::map<int64_t, std::vector<float>> inputs_;  // by columns: [columns, padded]
   std::vector<Layer> layers_;
   std::vector<size_t> groups_;  // ends: the layers of each decoder block, then the head
-  std::vector<Decoded> kept_;   // as many as the largest group has layers
+  int64_t left_out_ = 0;
+  std::vector<Decoded> kept_;   // buffers that are reused: for the layers of any group, the first one for any layer
   std::vector<ZSTD_DCtx_s*> unpackers_;  // one per thread
 };
 

@@ -18,15 +18,12 @@ GemmResult measure_gemm(const Context& context, const GemmSize& size, const Quan
   GemmResult result;
   const MatrixView& w = weights.first().view();
   const bool bytes = is_integer(w.element) && w.activation.mode != ActivationMode::a16;
-  result.compute = w.activation.mode != ActivationMode::a16 ? "a8" : "a16";
+  result.compute = weights.compute();
   result.weight_bytes = static_cast<double>(weights.first().bytes());
   result.operations = 2.0 * static_cast<double>(size.m) * static_cast<double>(size.n) * static_cast<double>(size.k);
   const std::vector<float>& y = product.run(weights.first());
-  for (size_t i = 0; i < y.size(); ++i) {
-    const double difference = static_cast<double>(y[i]) - exact[i];
-    result.mse += difference * difference / static_cast<double>(y.size());
-    result.max_difference = std::max(result.max_difference, std::fabs(difference));
-  }
+  result.mse = mean_square(y, exact);
+  for (size_t i = 0; i < y.size(); ++i) result.max_difference = std::max(result.max_difference, std::fabs(static_cast<double>(y[i]) - exact[i]));
   std::vector<double> own, bf16;
   for (int round = 0; round < rounds; ++round) {
     own.push_back(product.time(weights));

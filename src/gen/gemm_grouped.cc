@@ -28,6 +28,7 @@ GroupedGemmResult measure_grouped_gemm(const Context& context, const GemmSize& s
   const KernelTable& kernels = kernels_for(context.impl().isa);
   const std::vector<int64_t> counts = draw_counts(size.m, experts);
   const auto [fewest, most] = std::ranges::minmax(counts);
+  const int64_t used = experts - std::ranges::count(counts, 0);
   // Room for twice the mean, as servers give, and for the expert that has more.
   const int64_t capacity = std::max(most, 2 * tile_count(size.m, experts)), stride = round_up(size.k, kColumnPadding);
   const bool masked = layout == GroupedLayout::masked;
@@ -35,11 +36,13 @@ GroupedGemmResult measure_grouped_gemm(const Context& context, const GemmSize& s
   const std::vector<float> x = gemm_inputs(masked ? experts * capacity : size.m, size.k);
   std::vector<float> y(x.size() / static_cast<size_t>(stride) * static_cast<size_t>(size.n));
 
-  GemmWeights weights(context, size, scheme, a8, static_cast<size_t>(experts));
+  GemmWeights weights(context, size, scheme, a8, static_cast<size_t>(used));
   GemmProduct dense(context, size);
   GroupedScratch scratch;
   std::vector<const MatrixView*> views(static_cast<size_t>(experts));
-  const auto take = [&] { std::ranges::generate(views, [&] { return &weights.next().view(); }); };
+  const auto take = [&] {  // copies that caches do not hold go to the experts that read theirs
+    for (size_t e = 0; e < views.size(); ++e) views[e] = &(segments[e].rows > 0 ? weights.next() : weights.first()).view();
+  };
   const auto together = [&] {
     take();
     linear_grouped(pool, kernels, scratch, x.data(), stride, views, segments, y.data(), size.n);
@@ -57,15 +60,15 @@ GroupedGemmResult measure_grouped_gemm(const Context& context, const GemmSize& s
     plain.push_back(dense.time(weights));
     single.push_back(time_of(1, one_by_one));
   }
-  const MatrixView& w = weights.first().view();
   return {.seconds = median(grouped),
           .single_seconds = median(single),
           .dense_seconds = median(plain),
-          .weight_bytes = static_cast<double>(weights.first().bytes()) * static_cast<double>(experts),
+          .weight_bytes = static_cast<double>(weights.first().bytes()) * static_cast<double>(used),
           .operations = 2.0 * static_cast<double>(size.m) * static_cast<double>(size.n) * static_cast<double>(size.k),
           .fewest_rows = fewest,
           .most_rows = most,
-          .compute = w.activation.mode != ActivationMode::a16 ? "a8" : "a16"};
+          .used_experts = used,
+          .compute = weights.compute()};
 }
 
 }  // namespace codecllm

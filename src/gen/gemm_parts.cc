@@ -39,6 +39,12 @@ std::vector<float> gemm_inputs(int64_t rows, int64_t columns, int64_t outliers) 
   return x;
 }
 
+double mean_square(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
+  return sum / static_cast<double>(a.size());
+}
+
 GemmProduct::GemmProduct(const Context& context, const GemmSize& size, int64_t rows_per_pass, int64_t panels_per_task)
     : pool_(context.impl().pool), kernels_(kernels_for(context.impl().isa)), size_(size), stride_(round_up(size.k, kColumnPadding)),
       pass_(rows_per_pass > 0 ? rows_per_pass : size.m), x_(gemm_inputs(size.m, size.k, size.outliers)), y_(static_cast<size_t>(size.m * size.n)) {

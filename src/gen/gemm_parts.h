@@ -2,6 +2,8 @@
 // What measurements of products share: weights that come from memory, and a product of one of them.
 #pragma once
 
+#include <span>
+
 #include "gen/gemm.h"
 #include "kernels/linear.h"
 #include "kernels/matrix.h"
@@ -17,6 +19,8 @@ class GemmWeights {
   const Matrix& first() const { return copies_[0]; }
   const Matrix& next() { return copies_[at_++ % copies_.size()]; }
   size_t count() const { return copies_.size(); }
+  // Of the products: "a16" or "a8".
+  std::string compute() const { return first().view().activation.mode != ActivationMode::a16 ? "a8" : "a16"; }
 
  private:
   std::vector<Matrix> copies_;
@@ -28,6 +32,9 @@ double time_of(size_t times, FunctionRef<void()> run);
 
 // Standard normal x [rows, stride], zero behind the last column; `outliers` columns, evenly spread, 20 times as large.
 std::vector<float> gemm_inputs(int64_t rows, int64_t columns, int64_t outliers = 0);
+
+// Mean squared difference.
+double mean_square(std::span<const float> a, std::span<const float> b);
 
 class GemmProduct {
  public:

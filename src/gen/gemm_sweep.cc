@@ -5,6 +5,7 @@
 #include <list>
 
 #include "codecllm/error.h"
+#include "format/coded_scheme.h"
 #include "gen/gemm_parts.h"
 #include "gen/measure.h"
 #include "model/synthetic.h"
@@ -27,15 +28,9 @@ QuantScheme with_block(QuantScheme scheme, int size) {
   return scheme;
 }
 
-double mean_square(const std::vector<float>& a, const std::vector<float>& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
-  return sum / static_cast<double>(a.size());
-}
-
 }  // namespace
 
-std::vector<TileTime> sweep_tiles(const Context& context, const GemmSize& size, const QuantScheme& scheme, bool a8, int rounds) {
+TileSweep sweep_tiles(const Context& context, const GemmSize& size, const QuantScheme& scheme, bool a8, int rounds) {
   GemmWeights weights(context, size, scheme, a8);
   const int64_t panels = weights.first().view().panels();
   struct Choice {
@@ -51,17 +46,23 @@ std::vector<TileTime> sweep_tiles(const Context& context, const GemmSize& size, 
   }
   for (int round = 0; round < rounds; ++round)
     for (Choice& c : choices) c.times.push_back(c.product.time(weights));
-  std::vector<TileTime> out;
+  TileSweep out = {.compute = weights.compute()};
   for (const Choice& c : choices) {
-    out.push_back(c.result);
-    out.back().seconds = median(c.times);
+    out.times.push_back(c.result);
+    out.times.back().seconds = median(c.times);
   }
   return out;
 }
 
-std::vector<BlockTime> sweep_block_size(const Context& context, const GemmSize& size, const QuantScheme& scheme, bool a8, int rounds) {
-  if (!scheme.weights || scheme.name.find("coded") != std::string::npos)
+void check_block_sweep(const QuantScheme& scheme) {
+  if (!scheme.weights || coded_scheme(scheme.name))
     throw Error(ErrorCode::bad_call, "bench", "scheme '" + scheme.name + "' has no scales in blocks; give one such as int8 or fp8-block");
+  if (scheme.activations && scheme.activations->outliers)
+    throw Error(ErrorCode::bad_call, "bench", "scheme '" + scheme.name + "' takes outlier features out of rows that have one scale; give one such as w8a8");
+}
+
+BlockSweep sweep_block_size(const Context& context, const GemmSize& size, const QuantScheme& scheme, bool a8, int rounds) {
+  check_block_sweep(scheme);
   GemmProduct product(context, size);
   const std::vector<float> exact = product.run(synthetic_matrix(context, size.n, size.k, scheme_preset("f32")));
   struct Choice {
@@ -79,10 +80,10 @@ std::vector<BlockTime> sweep_block_size(const Context& context, const GemmSize& 
   }
   for (int round = 0; round < rounds; ++round)
     for (Choice& c : choices) c.times.push_back(product.time(c.weights));
-  std::vector<BlockTime> out;
+  BlockSweep out = {.compute = choices.front().weights.compute()};
   for (const Choice& c : choices) {
-    out.push_back(c.result);
-    out.back().seconds = median(c.times);
+    out.times.push_back(c.result);
+    out.times.back().seconds = median(c.times);
   }
   return out;
 }

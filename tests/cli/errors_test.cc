@@ -134,6 +134,67 @@ TEST(CliErrors, PromptsThatDoNotFitAreRefused) {
     expect_refusal(run({"generate", model, "-q", "-p", "x", option, value}), 2, {});
 }
 
+// CLI11 would take them as 2^64 less so much.
+TEST(CliErrors, NegativeSizesAndSeedsAreRefused) {
+  const TempDirectory temp;
+  const std::string model = tiny_model("llama", temp / "m");
+  for (const auto& [option, value] : {std::pair{"--decode-cache", "-5"},
+                                      {"--decode-cache", "-5MB"},
+                                      {"--decode-cache", "99999999999999999999"},
+                                      {"--seed", "-1"},
+                                      {"--seed", "99999999999999999999"}})
+    expect_refusal(run({"generate", model, "-q", "-p", "x", "-n", "1", option, value}), 2, {option, value, "from 0 to"});
+  expect_refusal(run({"quantize", model, "-q", "-o", temp / "out", "--target-size", "-1"}), 2, {"--target-size", "'-1'"});
+  EXPECT_EQ(run({"generate", model, "-q", "-p", "x", "-n", "1", "--decode-cache", "5 MB", "--seed", "18446744073709551615"}).code, 0);
+}
+
+// What would have no effect beside another option is refused, and named.
+TEST(CliErrors, OptionsOfBenchThatExcludeEachOther) {
+  const std::string model = test::model_data("llama");
+  const std::vector<std::string> gemm = {"--op", "gemm", "--size", "1,64,64", "--scheme", "int8"};
+  for (const std::vector<std::string>& rest : std::vector<std::vector<std::string>>{{"--profile"},
+                                                                                    {"--requests", "2"},
+                                                                                    {"--baseline", "unpack"},
+                                                                                    {"--context", "5"},
+                                                                                    {"--kv", "fp8"},
+                                                                                    {"--batch", "2"},
+                                                                                    {"--prompt-tokens", "2"},
+                                                                                    {"--decode-tokens", "2"},
+                                                                                    {"--decode-cache", "1MB"},
+                                                                                    {"--shape", "tinyllama-1.1b"},
+                                                                                    {"--layout", "masked"}}) {
+    std::vector<std::string> call = gemm;
+    call.insert(call.begin(), "bench");
+    call.insert(call.end(), rest.begin(), rest.end());
+    expect_refusal(run(call), 2, {rest[0]});
+  }
+  expect_refusal(run({"bench", model, "--op", "gemm", "--size", "1,64,64", "--scheme", "int8"}), 2, {"--op"});
+  for (const std::vector<std::string>& pair : std::vector<std::vector<std::string>>{{"--requests", "2", "--profile"},
+                                                                                    {"--requests", "2", "--baseline", "unpack"},
+                                                                                    {"--requests", "2", "--rounds", "3"},
+                                                                                    {"--requests", "2", "--context", "9"},
+                                                                                    {"--profile", "--baseline", "unpack"},
+                                                                                    {"--profile", "--context", "9"},
+                                                                                    {"--profile", "--batch", "9"},
+                                                                                    {"--baseline", "unpack", "--kv", "fp8"},
+                                                                                    {"--layout", "masked"},
+                                                                                    {"--experts", "4"},
+                                                                                    {"--outliers", "4"},
+                                                                                    {"--size", "1,2,3"},
+                                                                                    {"--sweep", "tiles"}}) {
+    std::vector<std::string> call = {"bench", model};
+    call.insert(call.end(), pair.begin(), pair.end());
+    expect_refusal(run(call), 2, {pair[0]});
+  }
+  for (const std::vector<std::string>& pair : std::vector<std::vector<std::string>>{
+           {"--experts", "2", "--sweep", "tiles"}, {"--experts", "2", "--outliers", "1"}, {"--sweep", "tiles", "--outliers", "1"}}) {
+    std::vector<std::string> call = gemm;
+    call.insert(call.begin(), "bench");
+    call.insert(call.end(), pair.begin(), pair.end());
+    expect_refusal(run(call), 2, {pair[0], pair[2]});
+  }
+}
+
 TEST(CliErrors, TextsThatCannotBeScored) {
   const TempDirectory temp;
   const std::string model = tiny_model("llama", temp / "m");

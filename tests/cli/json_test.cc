@@ -284,7 +284,10 @@ TEST_F(CliJson, BenchOfUnpacking) {
     EXPECT_LT(difference, 1.0 / 128) << r;  // BF16 keeps a weight to 1 part in 256 at worst, and most sums are not the largest
     EXPECT_EQ(r.at("stages_ms").at("widen").get<double>() > 1e-3, !fused) << r;
     EXPECT_GT(r.at("stages_ms").at("unpack").get<double>(), 0);
+    const bool reused = r.at("way") == "unpack, buffers reused" || r.at("way") == "unpack, all three";
+    EXPECT_EQ(r.at("allocated_bytes") == 0, reused) << r;
   }
+  EXPECT_EQ(json.at("runs").at(1).at("allocated_bytes"), json.at("runs").at(3).at("allocated_bytes")) << "at once or not";
   EXPECT_EQ(run({"bench", model_, "--baseline", "unpack"}).code, 2) << "16-bit weights have no codes";
   EXPECT_EQ(run({"bench", temp_ / "c", "--baseline", "other"}).code, 2);
 }
@@ -320,17 +323,31 @@ TEST_F(CliJson, BenchOfOneProduct) {
 
 TEST_F(CliJson, BenchOfExperts) {
   for (const std::string layout : {"contiguous", "masked"}) {
-    const OrderedJson json = object_of(run({"bench", "--op", "gemm", "--size", "30,64,256", "--experts", "4", "--layout", layout, "--scheme", "fp8-block",
+    const OrderedJson json = object_of(run({"bench", "--op", "gemm", "--size", "400,64,256", "--experts", "4", "--layout", layout, "--scheme", "fp8-block",
                                             "--scheme", "w8a8", "--rounds", "1", "--threads", "2", "--json"}),
                                        "bench", {"op", "size", "experts", "layout", "runs", "machine"});
     EXPECT_EQ(json.at("layout"), layout);
     ASSERT_EQ(json.at("runs").size(), 2u);
     for (const auto& r : json.at("runs")) {
       for (const char* key : {"seconds", "gop_s", "gb_s", "dense_seconds", "over_dense", "single_seconds"}) EXPECT_GT(r.at(key).get<double>(), 0) << key;
-      EXPECT_LT(r.at("rows").at(0).get<int64_t>(), 30 / 4 + 1);
-      EXPECT_GT(r.at("rows").at(1).get<int64_t>(), 30 / 4);
+      // Drawn, not dealt: uneven, and within six standard deviations, sqrt(400 / 4 * 3 / 4), of the mean.
+      const int64_t fewest = r.at("rows").at(0), most = r.at("rows").at(1);
+      EXPECT_LT(fewest, 100);
+      EXPECT_GT(fewest, 100 - 52);
+      EXPECT_LT(most, 100 + 52);
+      EXPECT_EQ(r.at("rows"), json.at("runs").at(0).at("rows")) << "the same draw for every scheme";
     }
   }
+  // A single row reads the weight of a single expert, however many there are.
+  const auto row_of = [&](const std::string& experts) {
+    return object_of(run({"bench", "--op", "gemm", "--size", "1,64,256", "--experts", experts, "--scheme", "int8", "--rounds", "1", "--threads", "1", "--json"}), "bench", {"runs"})
+        .at("runs").at(0);
+  };
+  const OrderedJson one = row_of("1"), many = row_of("8");
+  EXPECT_EQ(many.at("rows"), OrderedJson({0, 1}));
+  EXPECT_EQ(many.at("experts_with_rows"), 1);
+  EXPECT_EQ(many.at("weight_bytes"), one.at("weight_bytes"));
+  EXPECT_NEAR(many.at("gb_s").get<double>() * many.at("seconds").get<double>() * 1e9, one.at("weight_bytes").get<double>(), 1e-3);
   EXPECT_EQ(run({"bench", model_, "--experts", "4"}).code, 2);
   EXPECT_EQ(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "int8", "--experts", "4", "--layout", "loose"}).code, 2);
 }
@@ -340,6 +357,7 @@ TEST_F(CliJson, BenchSweeps) {
     const OrderedJson json = object_of(run({"bench", "--op", "gemm", "--size", "20,64,256", "--sweep", what, "--scheme", scheme, "--rounds", "1", "--threads", "1", "--json"}),
                                        "bench", {"op", "size", "sweep", "runs", "machine"});
     for (const auto& t : json.at("runs").at(0).at("times")) EXPECT_GT(t.at("seconds").get<double>(), 0);
+    EXPECT_EQ(json.at("runs").at(0).at("compute"), scheme == "int8" ? "a16" : "a8") << "what ran, not what --compute says";
     return json.at("runs").at(0).at("times");
   };
   const OrderedJson tiles = sweep("tiles", "w8a8");
@@ -359,6 +377,7 @@ TEST_F(CliJson, BenchSweeps) {
   }
   test::expect_refusal(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "int8", "--sweep", "scale-layout"}), 2, {"tiles", "block-size"});
   EXPECT_EQ(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "bf16", "--sweep", "block-size"}).code, 2);
+  test::expect_refusal(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "llm-int8", "--sweep", "block-size"}), 2, {"llm-int8", "w8a8"});
 }
 
 TEST_F(CliJson, BenchProfile) {
