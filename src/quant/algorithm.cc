@@ -36,15 +36,14 @@ std::vector<Grid> solve_awq(const Context& context, const BlockInput& value, Lay
   return meets ? std::vector<Grid>() : awq_clip(context, task, input.gram);
 }
 
-std::vector<float> smooth_smoothquant(const Context&, const BlockInput& value, const std::vector<LayerTask>& readers,
+std::vector<float> smooth_smoothquant(const Context&, const BlockInput&, const std::vector<LayerTask>& readers,
                                       const InputKnowledge& input, const AlgorithmOptions& options) {
-  // As the paper does: behind norms alone.
-  if (value.norm.empty()) return {};
   return smoothquant_scales(readers, input.channel_amax, options.alpha);
 }
 
 const Algorithm kAlgorithms[] = {
-#define ALGORITHM(name, statistics, sees_quantized, smooth, solve, parameters) {name, statistics, sees_quantized, smooth, solve, parameters},
+#define ALGORITHM(name, statistics, sees_quantized, norms_only, smooth, solve, parameters) \
+  {name, statistics, sees_quantized, norms_only, smooth, solve, parameters},
 #include "quant/algorithm.def"
 #undef ALGORITHM
 };
@@ -69,6 +68,7 @@ Algorithm algorithm_named(const std::string& name) {
   if ((first.smooth != nullptr) == (second.smooth != nullptr) || (first.solve != nullptr) == (second.solve != nullptr))
     throw Error(ErrorCode::bad_call, "quantize", "'" + name + "': of two algorithms one must smooth and the other find the codes");
   return {name, first.statistics | second.statistics, first.sees_quantized || second.sees_quantized,
+          first.norms_only || second.norms_only,
           first.smooth != nullptr ? first.smooth : second.smooth, first.solve != nullptr ? first.solve : second.solve,
           first.parameters + " " + second.parameters};
 }
@@ -78,6 +78,17 @@ Algorithm find_algorithm(const AlgorithmOptions& options) {
   if (algorithm.calibrates() && options.calibration.text.empty())
     throw Error(ErrorCode::bad_call, "quantize", options.name + " needs a calibration text; give one with --calibrate");
   return algorithm;
+}
+
+std::string without_smoothing(const std::string& name) {
+  std::string left;
+  for (size_t at = 0; at < name.size();) {
+    const std::string part = name.substr(at, name.find('+', at) - at);
+    const Algorithm& algorithm = single(part);
+    if (algorithm.smooth == nullptr || algorithm.solve != nullptr) left += (left.empty() ? "" : "+") + part;
+    at += part.size() + 1;
+  }
+  return left.empty() ? "rtn" : left;
 }
 
 }  // namespace codecllm

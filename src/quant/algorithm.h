@@ -32,6 +32,7 @@ struct Algorithm {
   std::string name;
   unsigned statistics;
   bool sees_quantized;
+  bool norms_only;  // smooths values behind norms, and no others
   // Factors for the channels of one value.
   std::vector<float> (*smooth)(const Context&, const BlockInput&, const std::vector<LayerTask>& readers, const InputKnowledge&,
                                const AlgorithmOptions&);
@@ -49,5 +50,8 @@ Algorithm algorithm_named(const std::string& name);
 
 // The same; throws Error(bad_call), too, where one that needs a calibration text has none.
 Algorithm find_algorithm(const AlgorithmOptions& options);
+
+// What is left of an algorithm where nothing can be smoothed.
+std::string without_smoothing(const std::string& name);
 
 }  // namespace codecllm

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "quant/smoothing_plan.h"
 
 namespace codecllm {
 
@@ -214,14 +215,11 @@ class BlockPipeline {
     run_samples(Checkpoint(sink_.directory()), nullptr, true, pass(true));
   }
 
-  // The job of a reader (or producer) of a value that `algorithm` may smooth.
-  bool smoothed_alike(const std::string& module, const TensorJob& like) const {
-    const TensorJob* job = quantized(module);
-    return job != nullptr && algorithm_of(*job).smooth == algorithm_of(like).smooth && options_of(*job).alpha == options_of(like).alpha;
-  }
-
-  // Values whose readers, and what makes them, are all quantized here, by one way to smooth.
   void smooth(Knowledge& known) {
+    const auto options = [&](const std::string& module) -> const AlgorithmOptions* {
+      const TensorJob* job = quantized(module);
+      return job != nullptr ? &options_of(*job) : nullptr;
+    };
     std::vector<std::pair<const BlockInput*, std::vector<float>>> found;
     for (const BlockInput& input : inputs_) {
       // Taken up again within a block: its factors are known, and the weights read through them already.
@@ -229,15 +227,11 @@ class BlockPipeline {
         scale_gram(input, known[std::string(input.tap)]);
         continue;
       }
-      const TensorJob* first = quantized(input.readers.front().name);
-      if (first == nullptr || algorithm_of(*first).smooth == nullptr) continue;
+      if (!is_smoothed(input, options)) continue;
       std::vector<LayerTask> readers;
-      for (const LinearSpec& reader : input.readers)
-        if (smoothed_alike(reader.name, *first)) readers.push_back(make_task(reader, *quantized(reader.name)));
-      if (readers.size() != input.readers.size() || (input.norm.empty() && !smoothed_alike(input.producer, *first))) continue;
-      std::vector<float> factors = algorithm_of(*first).smooth(context_, input, readers, known[std::string(input.tap)], options_of(*first));
-      if (factors.empty()) continue;
-      found.emplace_back(&input, std::move(factors));
+      for (const LinearSpec& reader : input.readers) readers.push_back(make_task(reader, *quantized(reader.name)));
+      const TensorJob& first = *quantized(input.readers.front().name);
+      found.emplace_back(&input, algorithm_of(first).smooth(context_, input, readers, known[std::string(input.tap)], options_of(first)));
     }
     // Only now, since the rows of one value's readers may be another value's producer.
     for (auto& [input, factors] : found) {

@@ -10,6 +10,7 @@
 #include "io/quant_readers.h"
 #include "model/vllm_shapes.h"
 #include "quant/companions.h"
+#include "quant/smoothing_plan.h"
 
 namespace codecllm {
 
@@ -22,6 +23,17 @@ std::string describe(const QuantArgs& args) {
   if (args.strategy == Strategy::group) return "groups of " + std::to_string(args.group_size);
   return "one scale per " + std::string(strategy_name(args.strategy));
 }
+
+// The same about one layer or many.
+struct LayersFallback {
+  std::string what, remedy, first;
+  int64_t more = 0;  // layers besides the first
+
+  std::string sentence() const {
+    const std::string others = more == 0 ? "" : " and " + std::to_string(more) + " more layer" + (more > 1 ? "s" : "");
+    return first + others + ": " + what;
+  }
+};
 
 class Planner {
  public:
@@ -40,6 +52,8 @@ class Planner {
       add_coded();
     } else if (quantizes()) {
       for (const LayerChoice& choice : choose_layers(spec_, job_.steps)) add_linear(choice);
+      check_smoothing();
+      for (const LayersFallback& fallback : fallbacks_) fall_back(fallback.sentence(), fallback.remedy);
       check_fused();
       check_shapes();
     }
@@ -53,6 +67,7 @@ class Planner {
     LinearSpec linear;
     QuantScheme scheme;  // fitted
     size_t step;
+    bool unsmoothed = false;
   };
 
   // Otherwise all weights become another plain type.
@@ -62,6 +77,15 @@ class Planner {
   void fall_back(const std::string& sentence, const std::string& remedy) {
     if (options_.strict) throw Error(ErrorCode::bad_call, "quantize", sentence + "; " + remedy);
     job_.notes.push_back(sentence + "; " + remedy);
+  }
+
+  void fall_back_for(const std::string& module, const std::string& what, const std::string& remedy) {
+    const auto same = std::find_if(fallbacks_.begin(), fallbacks_.end(), [&](const LayersFallback& other) { return other.what == what; });
+    if (same != fallbacks_.end()) {
+      ++same->more;
+    } else {
+      fallbacks_.push_back({.what = what, .remedy = remedy, .first = module});
+    }
   }
 
   const TensorInfo& weight_of(const std::string& module, int64_t rows, int64_t columns) const {
@@ -105,10 +129,22 @@ class Planner {
                                                        " scales them away, two remedies for one ill; take --algorithm rtn or gptq, or another scheme");
     const QuantScheme fitted = fit_scheme(step.scheme, linear.columns);
     if (fitted != step.scheme)
-      fall_back(linear.name + ": rows of " + std::to_string(linear.columns) + " do not divide into groups of " +
-                    std::to_string(step.scheme.weights->group_size) + ", so " + describe(*fitted.weights) + " is used",
-                "to choose yourself, leave the layer out (--ignore) or give it a scheme of its own (--recipe)");
+      fall_back_for(linear.name, "rows of " + std::to_string(linear.columns) + " do not divide into groups of " +
+                                     std::to_string(step.scheme.weights->group_size) + ", so " + describe(*fitted.weights) +
+                                     (fitted.weights->strategy == Strategy::group ? " are used" : " is used"),
+                    "to choose yourself, leave layers out (--ignore) or give them a scheme of their own (--recipe)");
     quantized_[source.name] = {linear, fitted, choice.step};
+  }
+
+  void check_smoothing() {
+    const auto algorithm_of = [&](const std::string& module) -> const AlgorithmOptions* {
+      const auto it = quantized_.find(module + ".weight");
+      return it != quantized_.end() ? &job_.steps[it->second.step].algorithm : nullptr;
+    };
+    for (const Unsmoothed& layer : unsmoothed_layers(spec_, algorithm_of)) {
+      quantized_.at(layer.module + ".weight").unsmoothed = true;
+      if (!layer.what.empty()) fall_back_for(layer.module, layer.what, layer.remedy);
+    }
   }
 
   std::string stored_as(const LinearSpec& linear) const {
@@ -155,7 +191,7 @@ class Planner {
     const QuantArgs& args = *entry.scheme.weights;
     TensorJob job = {.kind = TensorJob::Kind::quantize, .source = &tensor, .module = linear.name, .args = args,
                      .dtype = args.scale_dtype.value_or(tensor.dtype), .bytes = stores_bytes(entry.scheme),
-                     .inputs = entry.scheme.activations, .step = entry.step};
+                     .inputs = entry.scheme.activations, .step = entry.step, .unsmoothed = entry.unsmoothed};
     job.decls = packed_decls(linear.name, linear.rows, linear.columns, args, job.dtype, job.bytes);
     if (job.calibrated_inputs()) job.decls.push_back({input_scale_name(linear.name), DType::f32, {1}});
     if (job.calibrated_inputs() && !job.inputs->symmetric) job.decls.push_back({input_zero_name(linear.name), DType::i8, {1}});
@@ -222,6 +258,7 @@ class Planner {
   std::optional<CodedScheme> coded_;
   std::map<std::string, Entry> quantized_;     // by tensor name
   std::map<std::string, CodedScheme> coding_;  // by tensor name
+  std::vector<LayersFallback> fallbacks_;
   QuantizeJob job_;
 };
 

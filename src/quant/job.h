@@ -49,6 +49,7 @@ struct TensorJob {
   std::optional<QuantArgs> inputs = {};  // quantize: activations
   size_t step = 0;                       // quantize: of the recipe
   std::vector<int32_t> outliers = {};    // quantize: columns that are kept as they are, ascending
+  bool unsmoothed = false;               // quantize: the algorithm smooths, but not what this layer reads
 
   // Entropy-coded at a rate that may be chosen.
   bool rated() const { return kind == Kind::code && coded.rate > 0; }
@@ -76,7 +77,7 @@ std::vector<RecipeStep> recipe_of(const QuantizeOptions& options);
 
 // Throws Error for a source that is already quantized, for tensors that are missing or have another shape than
 // config.json says, for what `choose_layers` refuses and, where options.strict, for what would otherwise be a note: groups
-// that do not divide a row, layers that engines fuse and that are not alike.
+// that do not divide a row, smoothing where none can be, layers that engines fuse and that are not alike.
 QuantizeJob plan_job(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options,
                      const OutlierColumns& outliers = {});
 

@@ -7,22 +7,34 @@ namespace codecllm {
 
 static constexpr int kProvenanceVersion = 1;
 
-static OrderedJson algorithm_json(const AlgorithmOptions& options) {
-  OrderedJson json = {{"algorithm", options.name}, {"clip", options.clip}};
-  if (options.name.find("gptq") != std::string::npos) json.update({{"damping", options.damping}, {"act_order", options.act_order}});
-  if (options.name.find("smoothquant") != std::string::npos) json["alpha"] = options.alpha;
+// What was done to a layer, by name.
+static std::string algorithm_done(const QuantizeJob& job, const TensorJob& tensor) {
+  const std::string& name = job.steps[tensor.step].algorithm.name;
+  return tensor.unsmoothed ? without_smoothing(name) : name;
+}
+
+static OrderedJson algorithm_json(const QuantizeJob& job, size_t step) {
+  const AlgorithmOptions& options = job.steps[step].algorithm;
+  // Where none of its layers could be smoothed, that is no part of it.
+  bool smoothed = false, any = false;
+  for (const TensorJob& tensor : job.tensors)
+    if (tensor.kind == TensorJob::Kind::quantize && tensor.step == step) any = true, smoothed = smoothed || !tensor.unsmoothed;
+  const std::string name = any && !smoothed ? without_smoothing(options.name) : options.name;
+  OrderedJson json = {{"algorithm", name}, {"clip", options.clip}};
+  if (name.find("gptq") != std::string::npos) json.update({{"damping", options.damping}, {"act_order", options.act_order}});
+  if (name.find("smoothquant") != std::string::npos) json["alpha"] = options.alpha;
   return json;
 }
 
 std::string provenance_text(const QuantizeJob& job, const SmoothingFactors& factors) {
   OrderedJson json = {{"version", kProvenanceVersion}};
   if (job.steps.size() == 1) {
-    json.update(algorithm_json(job.steps.front().algorithm));
+    json.update(algorithm_json(job, 0));
   } else {
     json["algorithm"] = "recipe";
-    for (const RecipeStep& step : job.steps) {
-      json["steps"].push_back(algorithm_json(step.algorithm));
-      json["steps"].back()["scheme"] = step.scheme.name;
+    for (size_t step = 0; step < job.steps.size(); ++step) {
+      json["steps"].push_back(algorithm_json(job, step));
+      json["steps"].back()["scheme"] = job.steps[step].scheme.name;
     }
   }
   const CalibrationOptions& calibration = job.steps.front().algorithm.calibration;
@@ -30,8 +42,8 @@ std::string provenance_text(const QuantizeJob& job, const SmoothingFactors& fact
   json["nearest"] = OrderedJson::array();
   for (const TensorJob& tensor : job.tensors) {
     if (tensor.kind != TensorJob::Kind::quantize) continue;
-    const AlgorithmOptions& options = job.steps[tensor.step].algorithm;
-    if (options.name == "rtn" && !options.clip) json["nearest"].push_back(tensor.module);
+    if (algorithm_done(job, tensor) == "rtn" && !job.steps[tensor.step].algorithm.clip) json["nearest"].push_back(tensor.module);
+    if (tensor.unsmoothed) json["unsmoothed"].push_back(tensor.module);
   }
   json["smoothing"] = OrderedJson::object();
   for (const auto& [name, values] : factors) json["smoothing"][name] = values;

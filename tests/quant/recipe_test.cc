@@ -185,6 +185,26 @@ TEST(Recipe, FusedLayersAndGroupsAreCheckedBeforeAnyWork) {
   EXPECT_TRUE(quantize_checkpoint(test::two_threads(), test::model_data("llama"), temp / "strict", options).bad.empty());
 }
 
+TEST(Recipe, OneNoteForAllLayersOfAShape) {
+  const std::string model = test::model_data("llama");
+  const ModelSpec spec = read_spec(Checkpoint(model));
+  std::map<int64_t, std::pair<std::string, int>> shapes;  // columns -> first layer, layers
+  for (const LinearSpec& linear : spec.linears())
+    if (linear.kind != LinearKind::lm_head && linear.columns % 128 != 0) {
+      auto& [first, count] = shapes[linear.columns];
+      if (count++ == 0) first = linear.name;
+    }
+  const std::vector<std::string> notes = plan_checkpoint(model, {.scheme = scheme_preset("int4-g128")}).notes;
+  ASSERT_FALSE(shapes.empty());
+  EXPECT_EQ(static_cast<size_t>(std::count_if(notes.begin(), notes.end(), [](const std::string& n) { return n.find("do not divide") != std::string::npos; })), shapes.size());
+  for (const auto& [columns, shape] : shapes) {
+    ASSERT_GT(shape.second, 1);
+    const std::string start = shape.first + " and " + std::to_string(shape.second - 1) + " more layer" + (shape.second > 2 ? "s" : "") + ": rows of " +
+                              std::to_string(columns) + " do not divide into groups of 128, so ";
+    EXPECT_TRUE(std::any_of(notes.begin(), notes.end(), [&](const std::string& n) { return n.starts_with(start); })) << start;
+  }
+}
+
 // What a dry run says is what a run gives.
 TEST(DryRun, TellsTheSizesOfTheRealRun) {
   const TempDirectory temp;
