@@ -183,8 +183,10 @@ UnpackTimes UnpackedProducts::run(const UnpackWay& way) {
         for (; i < end; ++i) unpack(layers_[first + i], to[i], worker);
       });
       times.unpack += clock.restart();
-      for (size_t i = 0; i < count && !way.fuse; ++i) widen(layers_[first + i], to[i]);
-      times.widen += clock.restart();
+      if (!way.fuse) {
+        for (size_t i = 0; i < count; ++i) widen(layers_[first + i], to[i]);
+        times.widen += clock.restart();
+      }
       for (size_t i = 0; i < count; ++i) multiply(layers_[first + i], to[i], way.fuse);
       times.multiply += clock.restart();
     }
