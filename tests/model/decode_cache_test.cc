@@ -20,7 +20,7 @@ ModelSpec odd_spec() {
   return spec;
 }
 
-std::vector<float> logits_of(const DecoderModel& model) {
+std::vector<float> logits_of_pieces(const DecoderModel& model) {
   KvCache cache(model.spec, KvType::f16, 64);
   KvSequence sequence;
   Forward forward(model, cache);
@@ -49,7 +49,7 @@ class DecodeCacheOf : public ::testing::TestWithParam<std::string> {
 TEST_P(DecodeCacheOf, SameLogitsWithinTheBudget) {
   for (const std::string compute : {"a16", "a8"}) {
     DecoderModel plain = model(compute), all = model(compute), some = model(compute);
-    const std::vector<float> expected = logits_of(plain);
+    const std::vector<float> expected = logits_of_pieces(plain);
     const size_t coded = plain.weights.bytes();
     EXPECT_EQ(keep_decoded(context_, plain, 0).decoded, 0);
     EXPECT_EQ(keep_decoded(context_, plain, 1).decoded, 0);
@@ -58,7 +58,7 @@ TEST_P(DecodeCacheOf, SameLogitsWithinTheBudget) {
     const DecodeCache full = keep_decoded(context_, all, size_t{1} << 30);
     EXPECT_EQ(full.coded, 8);
     EXPECT_EQ(full.decoded, 8);
-    EXPECT_EQ(logits_of(all), expected);
+    EXPECT_EQ(logits_of_pieces(all), expected);
     EXPECT_EQ(compute_of(all.weights), compute_of(plain.weights));
     EXPECT_EQ(all.weights.blocks[0].down.weight.view().coded, nullptr);
     EXPECT_NE(all.weights.embedding.view().coded, nullptr) << "no product reads it";
@@ -69,7 +69,7 @@ TEST_P(DecodeCacheOf, SameLogitsWithinTheBudget) {
     EXPECT_GT(part.decoded, 0);
     EXPECT_LT(part.decoded, part.coded);
     EXPECT_LE(some.weights.bytes(), coded + budget);
-    EXPECT_EQ(logits_of(some), expected);
+    EXPECT_EQ(logits_of_pieces(some), expected);
   }
 }
 
@@ -99,10 +99,10 @@ TEST(DecodeCache, TiedHead) {
   DecoderModel model = synthetic_model(context, odd_spec(), scheme_preset("int8-coded"));
   model.spec.tied_head = true;
   model.weights.lm_head = {};
-  const std::vector<float> expected = logits_of(model);
+  const std::vector<float> expected = logits_of_pieces(model);
   EXPECT_EQ(keep_decoded(context, model, size_t{1} << 30).decoded, 8);
   EXPECT_EQ(model.weights.embedding.view().coded, nullptr);
-  EXPECT_EQ(logits_of(model), expected);
+  EXPECT_EQ(logits_of_pieces(model), expected);
 }
 
 }  // namespace
