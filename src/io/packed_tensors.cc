@@ -147,7 +147,7 @@ uint64_t packed_bytes(const PackedTensors& tensors) {
 std::vector<int32_t> outlier_columns_of(const PackedTensors& tensors) {
   if (tensors.outlier_columns == nullptr) return {};
   std::vector<int32_t> columns(static_cast<size_t>(tensors.outlier_columns->elements()));
-  std::memcpy(columns.data(), tensors.outlier_columns->data.data(), columns.size() * sizeof(int32_t));
+  if (!columns.empty()) std::memcpy(columns.data(), tensors.outlier_columns->data.data(), columns.size() * sizeof(int32_t));
   return columns;
 }
 
