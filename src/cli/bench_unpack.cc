@@ -21,15 +21,18 @@ constexpr NamedWay kWays[] = {{"unpack", {}},
                               {"unpack, all three", {.reuse = true, .batch = true, .fuse = true}}};
 
 struct WayTimes {
-  std::vector<double> total, allocate, unpack, widen, multiply;
+  std::vector<UnpackTimes> rounds;
   double difference = 0;
-  size_t allocated_bytes = 0;  // in the worst round
 
-  void add(const UnpackTimes& t) {
-    total.push_back(t.total());
-    allocated_bytes = std::max(allocated_bytes, t.allocated_bytes);
-    allocate.push_back(t.allocate), unpack.push_back(t.unpack), widen.push_back(t.widen), multiply.push_back(t.multiply);
+  // Of what `value` takes of each round.
+  template <class Value>
+  double median_of(Value value) const {
+    std::vector<double> values;
+    for (const UnpackTimes& round : rounds) values.push_back(std::invoke(value, round));
+    return median(std::move(values));
   }
+  double median_ms(double UnpackTimes::* stage) const { return 1e3 * median_of(stage); }
+  size_t allocated_bytes() const { return std::ranges::max(rounds, {}, &UnpackTimes::allocated_bytes).allocated_bytes; }
 };
 
 // Rows of one model: its own products, then each way.
@@ -45,7 +48,7 @@ void add_rows(const DecoderModel& model, const BenchTarget& target, int rounds, 
     if (!progress(static_cast<double>(round) / rounds, "measuring")) throw Error(ErrorCode::interrupted, "bench", "interrupted");
     ours.push_back(products.run_ours());
     for (size_t i = 0; i < ways.size(); ++i) {
-      ways[i].add(products.run(kWays[i].way));
+      ways[i].rounds.push_back(products.run(kWays[i].way));
       ways[i].difference = products.largest_difference();
     }
   }
@@ -53,11 +56,12 @@ void add_rows(const DecoderModel& model, const BenchTarget& target, int rounds, 
                   {"left_out", products.left_out()}, {"weight_bytes", products.our_bytes()}, {"products_ms", 1e3 * median(ours)}, {"times_ours", 1.0}});
   for (size_t i = 0; i < ways.size(); ++i) {
     const WayTimes& w = ways[i];
+    const double total = w.median_of(&UnpackTimes::total);
     runs.push_back({{"name", target.name}, {"way", kWays[i].name}, {"compute", kWays[i].way.fuse ? compute : "a16"}, {"matrices", products.matrices()},
-                    {"left_out", products.left_out()}, {"weight_bytes", products.packed_bytes()}, {"products_ms", 1e3 * median(w.total)}, {"times_ours", median(w.total) / median(ours)},
-                    {"stages_ms", {{"allocate", 1e3 * median(w.allocate)}, {"unpack", 1e3 * median(w.unpack)},
-                                   {"widen", 1e3 * median(w.widen)}, {"multiply", 1e3 * median(w.multiply)}}},
-                    {"allocated_bytes", w.allocated_bytes},
+                    {"left_out", products.left_out()}, {"weight_bytes", products.packed_bytes()}, {"products_ms", 1e3 * total}, {"times_ours", total / median(ours)},
+                    {"stages_ms", {{"allocate", w.median_ms(&UnpackTimes::allocate)}, {"unpack", w.median_ms(&UnpackTimes::unpack)},
+                                   {"widen", w.median_ms(&UnpackTimes::widen)}, {"multiply", w.median_ms(&UnpackTimes::multiply)}}},
+                    {"allocated_bytes", w.allocated_bytes()},
                     {"max_difference", w.difference}});
   }
 }

@@ -52,7 +52,7 @@ double bits_per_weight(const DecoderModel& model) {
     weights += static_cast<double>(m.rows()) * static_cast<double>(m.columns());
   };
   for (const BlockWeights& b : model.weights.blocks)
-    for (const Linear* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) add(l->weight);
+    for (const Linear* l : b.linears()) add(l->weight);
   if (model.weights.lm_head.rows() > 0) add(model.weights.lm_head);
   return 8 * bytes / weights;
 }

@@ -20,8 +20,10 @@ constexpr int kZstdLevel = 3;  // the tool's own default
 
 [[noreturn]] void unpack_failed(const char* what) { throw Error(ErrorCode::bad_input, "bench", what); }
 
+int64_t code_bytes(const MatrixView& w) { return w.panels() * w.panel_bytes(); }
+
 std::vector<uint8_t> zstd_frame(const MatrixView& w) {
-  const auto bytes = static_cast<size_t>(w.panels() * w.panel_bytes());
+  const auto bytes = static_cast<size_t>(code_bytes(w));
   std::vector<uint8_t> out(ZSTD_compressBound(bytes));
   const size_t size = ZSTD_compress(out.data(), out.size(), w.data, bytes, kZstdLevel);
   if (ZSTD_isError(size) != 0) unpack_failed("zstd could not compress a layer");
@@ -34,22 +36,14 @@ bool has_byte_codes(const MatrixView& w) {
   return w.element == Element::u8 && w.groups() == 1 && w.zeros == nullptr && w.order == nullptr && w.outliers == nullptr;
 }
 
-int64_t code_bytes(const MatrixView& w) { return w.panels() * w.panel_bytes(); }
-
 MatrixView wide_view(const MatrixView& w, const uint8_t* data) {
   return {.element = Element::bf16, .scale_type = ScaleType::f32, .rows = w.rows, .columns = w.columns, .group = w.columns, .data = data, .scales = nullptr};
-}
-
-float scale_at(const MatrixView& w, int64_t row) {
-  if (w.scale_type == ScaleType::f32) return static_cast<const float*>(w.scales)[row];
-  const uint16_t bits = static_cast<const uint16_t*>(w.scales)[row];
-  return w.scale_type == ScaleType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
 
 // A line of four columns of codes becomes two lines of two columns of BF16.
 void widen_panel(const MatrixView& w, int64_t panel, const uint8_t* codes, uint8_t* wide) {
   float scales[kLineBytes];
-  for (int64_t i = 0; i < kLineBytes; ++i) scales[i] = scale_at(w, panel * kPanelRows + i / 4);
+  for (int64_t i = 0; i < kLineBytes; ++i) scales[i] = scale_of(w, panel * kPanelRows + i / 4, 0);
   const int64_t lines = w.panel_bytes() / kLineBytes, wide_lines = (w.columns + 1) / 2;
   for (int64_t line = 0; line < lines; ++line, codes += kLineBytes) {
     uint16_t values[kLineBytes];
@@ -68,7 +62,7 @@ void widen_panel(const MatrixView& w, int64_t panel, const uint8_t* codes, uint8
 UnpackedProducts::UnpackedProducts(const DecoderModel& model)
     : pool_(model.context->impl().pool), kernels_(kernels_for(model.context->impl().isa)) {
   for (const BlockWeights& b : model.weights.blocks) {
-    for (const Linear* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) add(l->weight);
+    for (const Linear* l : b.linears()) add(l->weight);
     groups_.push_back(layers_.size());
   }
   add(model.weights.head());

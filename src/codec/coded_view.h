@@ -32,6 +32,8 @@ constexpr int kClasses = 16;             // classes of floating-point kinds: one
 //   sparse   u8 = code + 128: class: |code|; no raw bits, the sign is a plane of the elements that are not zero
 enum class CodeKind : uint8_t { integer, odd, bf16, f16, f32, e4m3, sparse };
 constexpr CodeKind kLastKind = CodeKind::sparse;
+constexpr const char* kCodeKindNames[] = {"integer", "odd", "bf16", "f16", "f32", "e4m3", "sparse"};
+static_assert(sizeof kCodeKindNames / sizeof *kCodeKindNames == static_cast<int>(kLastKind) + 1);
 
 struct CodeShape {
   CodeKind kind;

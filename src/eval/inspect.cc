@@ -30,9 +30,8 @@ double entropy(const std::vector<uint64_t>& histogram) {
 }
 
 CodedReport coded_report(const CodedHeader& header, uint64_t bytes) {
-  static constexpr const char* kKinds[] = {"integer", "odd", "bf16", "f16", "f32", "e4m3", "sparse"};
   const CodeShape& shape = header.shape;
-  CodedReport report = {.kind = kKinds[static_cast<int>(shape.kind)], .low_bits = shape.low_bits, .weights = static_cast<int64_t>(header.rows * header.columns)};
+  CodedReport report = {.kind = kCodeKindNames[static_cast<int>(shape.kind)], .low_bits = shape.low_bits, .weights = static_cast<int64_t>(header.rows * header.columns)};
   for (int digit : {shape.first_bits, shape.second_bits, shape.third_bits, shape.fourth_bits})
     if (digit > 0) report.digits.push_back(digit);
   report.bits_per_weight = 8 * static_cast<double>(bytes) / static_cast<double>(report.weights);
@@ -216,7 +215,7 @@ class Inspector {
     }
     ++result_.schemes[group->scheme.name];
     const QuantArgs& args = *group->scheme.weights;
-    const PackedTensors tensors = packed_tensors(checkpoint_, linear.name, args, group->group_order);
+    const PackedTensors tensors = packed_tensors(checkpoint_, linear.name, *group);
     if (tensors.rows != linear.rows || tensors.columns != linear.columns)
       throw Error(ErrorCode::bad_input, "inspect", "weight_shape is not the one config.json says", {.tensor = linear.name});
     measure_codes(tensors.codes->name, PackedReader(tensors, args));

@@ -6,7 +6,6 @@
 #include "codecllm/error.h"
 #include "format/plain_float.h"
 #include "io/header_scanner.h"
-#include "io/quant_config.h"
 
 namespace codecllm {
 
@@ -108,20 +107,7 @@ void find_zero_points(const Finder& find, const QuantArgs& args, const std::vect
   out.zero_point_packing = find.packing(*out.zero_points, scales[0], args.num_bits, words);
 }
 
-// Whether config.json says that the module has columns in 16 bits beside its codes, be they none.
-bool tells_of_columns(const Checkpoint& checkpoint, const std::string& module) {
-  const QuantConfig config = QuantConfig::read(checkpoint.config(), checkpoint.config_path());
-  const QuantGroup* group = config.group_for(module);
-  if (group == nullptr || !group->scheme.activations) return false;
-  const std::optional<OutlierArgs>& outliers = group->scheme.activations->outliers;
-  return outliers && outliers->stored;
-}
-
-void find_outliers(const Checkpoint& checkpoint, const std::string& module, const Finder& find, PackedTensors& out) {
-  if (checkpoint.find(module + ".outlier_columns") == nullptr) {
-    if (out.in_words || !tells_of_columns(checkpoint, module)) return;
-    find.fail(*out.codes, "lacks outlier_columns beside it, though config.json says that columns are stored in 16 bits; fetch the model again or quantize it again");
-  }
+void find_outliers(const Finder& find, PackedTensors& out) {
   out.outlier_columns = &find.need(".outlier_columns", DType::i32);
   if (out.outlier_columns->shape == std::vector<int64_t>{0}) return;
   out.outlier_weight = &find.need(".outlier_weight");
@@ -186,7 +172,15 @@ PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& mo
     out.group_of_column = &find.need(".weight_g_idx", DType::i32);
     find.expect_shape(*out.group_of_column, {out.columns});
   }
-  find_outliers(checkpoint, module, find, out);
+  if (checkpoint.find(module + ".outlier_columns") != nullptr) find_outliers(find, out);
+  return out;
+}
+
+PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& module, const QuantGroup& group) {
+  PackedTensors out = packed_tensors(checkpoint, module, *group.scheme.weights, group.group_order);
+  const std::optional<QuantArgs>& activations = group.scheme.activations;
+  if (activations && activations->outliers && activations->outliers->stored && out.outlier_columns == nullptr)
+    Finder(checkpoint, module).fail(*out.codes, "lacks outlier_columns beside it, though config.json says that columns are stored in 16 bits; fetch the model again or quantize it again");
   return out;
 }
 

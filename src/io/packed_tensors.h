@@ -10,6 +10,7 @@
 #include "format/scheme.h"
 #include "io/checkpoint.h"
 #include "io/packed.h"
+#include "io/quant_config.h"
 #include "io/safetensors_writer.h"
 
 namespace codecllm {
@@ -37,6 +38,8 @@ std::string module_of_codes(const TensorInfo& tensor);
 // Error(bad_input) that names the tensor.
 PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& module, const QuantArgs& args,
                              bool group_order = false);
+// And that columns in 16 bits, where config.json tells of them, are there. The group has a scheme for weights.
+PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& module, const QuantGroup& group);
 
 // Of everything above.
 uint64_t packed_bytes(const PackedTensors& tensors);

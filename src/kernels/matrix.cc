@@ -200,7 +200,7 @@ ScaleType scale_type_of(DType type) {
   return type == DType::f16 ? ScaleType::f16 : ScaleType::bf16;
 }
 
-static float scale_of(const MatrixView& w, int64_t row, int64_t group) {
+float scale_of(const MatrixView& w, int64_t row, int64_t group) {
   const int64_t at = index_of_scale(w, row, group);
   if (w.scale_type == ScaleType::f32) return static_cast<const float*>(w.scales)[at];
   const uint16_t bits = static_cast<const uint16_t*>(w.scales)[at];

@@ -98,6 +98,8 @@ Element element_of(CodeKind kind);
 Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind);
 Matrix encoded(ThreadPool& pool, const Matrix& plain, std::optional<CodeKind> kind = {});
 
+// The scale of a row and group of integers or 8-bit floats.
+float scale_of(const MatrixView& w, int64_t row, int64_t group);
 // One row as float, dequantized; out [columns]. decode_panel: the tier's, for coded weights.
 void read_row(const MatrixView& w, int64_t row, float* out,
               void (*decode_panel)(const CodedView&, int64_t, uint8_t*) = decode_panel_portable);

@@ -174,6 +174,7 @@ constexpr float kSmallestActivation = 1e-30f;
 enum class KvType : uint8_t { f32, f16, i8, e4m3 };
 // Codes that a scale belongs to: x = scale * code, the scale that of the largest magnitude over kv_limit.
 CODECLLM_INLINE constexpr bool is_scaled(KvType type) { return type == KvType::i8 || type == KvType::e4m3; }
+CODECLLM_INLINE constexpr int64_t kv_bytes(KvType type) { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1; }
 CODECLLM_INLINE constexpr float kv_limit(KvType type) { return type == KvType::i8 ? kByteLimit : 448.0f; }
 
 // Keys and values of one layer live in blocks of kKvBlock tokens. Within a block, for each KV head:
@@ -190,8 +191,7 @@ struct KvView {
   uint8_t* keys;      // [blocks][heads][head_bytes]
   uint8_t* values;    // [blocks][heads][head_bytes]
 
-  CODECLLM_INLINE int64_t element_bytes() const { return type == KvType::f32 ? 4 : type == KvType::f16 ? 2 : 1; }
-  CODECLLM_INLINE int64_t code_bytes() const { return kKvBlock * head_dim * element_bytes(); }
+  CODECLLM_INLINE int64_t code_bytes() const { return kKvBlock * head_dim * kv_bytes(type); }
   CODECLLM_INLINE int64_t head_bytes() const { return code_bytes() + (is_scaled(type) ? kKvBlock * 4 : 0); }
   CODECLLM_INLINE int64_t block_bytes() const { return heads * head_bytes(); }
 };

@@ -12,7 +12,7 @@ void for_codes(Weights& weights, const Body& body) {
     if (m.rows() > 0 && is_scaled(m.view().element)) body(m);
   };
   for (auto& b : weights.blocks)
-    for (auto* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) visit(l->weight);
+    for (auto* l : b.linears()) visit(l->weight);
   visit(weights.lm_head);
 }
 

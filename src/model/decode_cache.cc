@@ -21,7 +21,7 @@ std::vector<Matrix*> coded_products(DecoderModel& model) {
   };
   if (model.spec.tied_head) visit(model.weights.embedding);
   for (BlockWeights& b : model.weights.blocks)
-    for (Linear* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) visit(l->weight);
+    for (Linear* l : b.linears()) visit(l->weight);
   if (!model.spec.tied_head) visit(model.weights.lm_head);
   return out;
 }

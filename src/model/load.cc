@@ -139,7 +139,7 @@ class Loader {
 
   Matrix load_packed(const std::string& module, int64_t rows, int64_t columns, const QuantGroup& group) {
     const QuantArgs& args = *group.scheme.weights;
-    const PackedTensors packed = packed_tensors(checkpoint_, module, args, group.group_order);
+    const PackedTensors packed = packed_tensors(checkpoint_, module, group);
     const ErrorPlace place = {.file = checkpoint_.file_of(*packed.codes), .tensor = packed.codes->name};
     if (packed.rows != rows || packed.columns != columns)
       throw Error(ErrorCode::bad_input, "load",

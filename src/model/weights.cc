@@ -8,7 +8,7 @@ namespace codecllm {
 size_t ModelWeights::bytes() const {
   size_t total = embedding.bytes() + lm_head.bytes() + final_norm.size() * 4;
   for (const BlockWeights& b : blocks) {
-    for (const Linear* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) total += l->weight.bytes() + l->bias.size() * 4;
+    for (const Linear* l : b.linears()) total += l->weight.bytes() + l->bias.size() * 4;
     for (const auto* norm : {&b.input_norm, &b.mlp_norm, &b.q_norm, &b.k_norm}) total += norm->size() * 4;
   }
   return total;

@@ -2,6 +2,7 @@
 // A model's weights in the kernels' order.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct BlockWeights {
   std::vector<float> input_norm, mlp_norm;  // [hidden]
   std::vector<float> q_norm, k_norm;        // [head_dim], with ModelSpec::qk_norm
   Linear q, k, v, o, gate, up, down;
+
+  std::array<Linear*, 7> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
+  std::array<const Linear*, 7> linears() const { return {&q, &k, &v, &o, &gate, &up, &down}; }
 };
 
 struct ModelWeights {

@@ -31,7 +31,7 @@ std::vector<std::string> calibration_text(const CalibrationOptions& options) {
   std::vector<std::string> pieces;
   const size_t size = most / kTextPieces, rest = text.size() - size;
   for (size_t i = 0; i < kTextPieces; ++i) {
-    std::string_view piece = text.substr(rest / (kTextPieces - 1) * i + rest % (kTextPieces - 1) * i / (kTextPieces - 1), size);
+    std::string_view piece = text.substr(rest * i / (kTextPieces - 1), size);
     if (i > 0) piece.remove_prefix(first_line(piece));
     piece.remove_suffix(incomplete_utf8_tail(piece));
     pieces.emplace_back(piece);

@@ -30,7 +30,7 @@ SourceLinear::SourceLinear(const Checkpoint& checkpoint, const QuantConfig& conf
   const QuantGroup* group = config.group_for(linear.name);
   if (group != nullptr && group->scheme.weights && is_stored_quantized(checkpoint, linear.name)) {
     args_ = *group->scheme.weights;
-    const PackedTensors tensors = packed_tensors(checkpoint, linear.name, args_, group->group_order);
+    const PackedTensors tensors = packed_tensors(checkpoint, linear.name, *group);
     tensor_ = tensors.codes;
     code_bits_ = tensors.in_words ? args_.num_bits : 8;
     reader_.emplace(tensors, args_);

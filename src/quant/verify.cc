@@ -106,7 +106,7 @@ class Verifier {
     const QuantGroup* group = config_.group_for(module);
     if (group == nullptr || !group->scheme.weights) return complain(packed.name, "config.json gives no scheme for this layer");
     try {
-      const PackedTensors tensors = packed_tensors(checkpoint_, module, *group->scheme.weights, group->group_order);
+      const PackedTensors tensors = packed_tensors(checkpoint_, module, *group);
       const TensorInfo* source = reference_ != nullptr ? reference_->find(module + ".weight") : nullptr;
       if (reference_ != nullptr && (source == nullptr || source->shape != std::vector<int64_t>{tensors.rows, tensors.columns}))
         return complain(module, "the reference has no weight of this shape");

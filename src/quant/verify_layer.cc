@@ -52,10 +52,14 @@ namespace {
 
 // Algorithms that look at activations let a weight's error grow where its input is small, at two or three bits beyond the
 // weight itself, and are better for it: their layers, not their rows, are held to this.
-constexpr double kOtherFloorDb = -6;
+double floor_of(const QuantArgs& args, const LayerOrigin& origin) { return origin.nearest ? sqnr_floor_db(args) : -6; }
 
-struct RowResult {
-  double signal = 0, noise = 0, product = 0, max_error = 0;
+struct Sums {
+  double signal = 0, noise = 0, product = 0;  // of w w, (w - w') squared and w w'
+};
+
+struct RowResult : Sums {
+  double max_error = 0;
   Range range;
   bool bad_scale = false, bad_code = false, unstable_code = false, bad_source = false, not_nearest = false, bad_outlier = false;
 };
@@ -130,7 +134,7 @@ bool fits_tensor(const PackedReader& reader, const std::vector<RowResult>& rows,
   return false;
 }
 
-std::string judge(const LayerReport& report, const PackedReader& reader, const std::vector<RowResult>& rows,
+std::string judge(const LayerReport& report, const Sums& sums, const PackedReader& reader, const std::vector<RowResult>& rows,
                   const QuantArgs& args, const LayerOrigin& origin) {
   int64_t filled = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -152,12 +156,10 @@ std::string judge(const LayerReport& report, const PackedReader& reader, const s
   // Weight-only integers with one scale per tensor are written by this program alone, by rounding to the nearest.
   if (origin.nearest && args.strategy == Strategy::tensor && args.type == NumberType::integer && !fits_tensor(reader, rows, args))
     return "the scale is not what the largest weight gives";
-  char text[200];
-  double signal = 0, product = 0;
-  for (const RowResult& row : rows) signal += row.signal, product += row.product;
-  if (std::string problem = gain_problem(signal, product); !problem.empty()) return problem;
-  const double floor = origin.nearest ? sqnr_floor_db(args) : kOtherFloorDb;
+  if (std::string problem = gain_problem(sums.signal, sums.product); !problem.empty()) return problem;
+  const double floor = floor_of(args, origin);
   if (report.sqnr_db < floor || (origin.nearest && report.poor_rows * 20 > filled)) {
+    char text[200];
     std::snprintf(text, sizeof text, "SQNR %.1f dB, and %lld of %lld rows below %.1f dB: the scales do not fit the rows; use %s", report.sqnr_db,
                   static_cast<long long>(report.poor_rows), static_cast<long long>(filled), floor,
                   args.strategy == Strategy::tensor ? "one per channel or group" : "groups, smaller ones, or more bits");
@@ -189,15 +191,17 @@ LayerReport check_layer(const Context& context, const std::string& module, const
     });
     rows_done(first, count);
   }
-  double signal = 0, noise = 0;
+  Sums sums;
+  const double floor = floor_of(args, origin);
   for (const RowResult& row : rows) {
-    signal += row.signal;
-    noise += row.noise;
+    sums.signal += row.signal;
+    sums.noise += row.noise;
+    sums.product += row.product;
     report.max_abs_error = std::max(report.max_abs_error, row.max_error);
-    if (row.signal > 0 && sqnr_db(row.signal, row.noise) < (origin.nearest ? sqnr_floor_db(args) : kOtherFloorDb)) ++report.poor_rows;
+    if (row.signal > 0 && sqnr_db(row.signal, row.noise) < floor) ++report.poor_rows;
   }
-  if (origin.source != nullptr) report.sqnr_db = sqnr_db(signal, noise);
-  report.problem = judge(report, reader, rows, args, origin);
+  if (origin.source != nullptr) report.sqnr_db = sqnr_db(sums.signal, sums.noise);
+  report.problem = judge(report, sums, reader, rows, args, origin);
   return report;
 }
 

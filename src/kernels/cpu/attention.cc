@@ -14,9 +14,6 @@ constexpr int kVectors = kManyRegisters ? 2 : 1;
 constexpr float kInfinity = __builtin_inff();
 
 template <KvType T>
-constexpr int64_t kKvBytes = T == KvType::f32 ? 4 : T == KvType::f16 ? 2 : 1;
-
-template <KvType T>
 VEC vf load_kv(const uint8_t* base, int64_t index) {
   if constexpr (T == KvType::f32) return load(reinterpret_cast<const float*>(base) + index);
   if constexpr (T == KvType::i8) return load_i8(base + index);
@@ -52,7 +49,7 @@ void score(const Work& work, const Block& block, int64_t j, int64_t begin, int64
     Pack<vf, Q * kVectors> sums;
     each<Q * kVectors>(EACH(i) { sums.at(i) = zero(); });
     for (int64_t d = 0; d < work.head_dim; ++d) {
-      prefetch(block.values + (t * work.head_dim + kVectors * d * kKvLanes) * kKvBytes<T>);  // a block's values are as large as its keys
+      prefetch(block.values + (t * work.head_dim + kVectors * d * kKvLanes) * kv_bytes(T));  // a block's values are as large as its keys
       Pack<vf, kVectors> keys;
       each<kVectors>(EACH(v) { keys.at(v) = load_kv<T>(block.keys, (t + v * kKvLanes) * work.head_dim + d * kKvLanes); });
       each<Q>(EACH(q) {
@@ -114,7 +111,7 @@ void mix(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t
       });
     });
     for (int64_t t = begin; t < end; ++t) {
-      prefetch(block.next + (t * work.head_dim + d0) * kKvBytes<T>);
+      prefetch(block.next + (t * work.head_dim + d0) * kv_bytes(T));
       Pack<vf, V> values;
       each<V>(EACH(v) { values.at(v) = load_kv<T>(block.values, t * work.head_dim + d0 + v * 16); });
       each<Q>(EACH(q) {

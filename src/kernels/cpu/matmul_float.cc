@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/cpu/vec.h"
+#include "kernels/cpu/tiles.h"
 
 namespace codecllm::CODECLLM_TIER {
 
@@ -76,39 +76,19 @@ constexpr int kTileRows = kManyRegisters ? 12 : 3;
 
 int64_t float_tile_rows() { return kTileRows; }
 
-// The tile of `rows` rows, 1 to M, and up to P panels; returns how many panels it did.
-template <Element E, int M = kTileRows>
-int64_t tile_of(int64_t rows, const MatrixView& w, const float* x, float* y, int64_t y_stride, int64_t p0, int64_t left) {
-  if constexpr (M > 1) {
-    if (rows < M) return tile_of<E, M - 1>(rows, w, x, y, y_stride, p0, left);
-  }
-  // A single row reads one panel after the other: one linear stream is the fastest way through memory.
-  if constexpr (kManyRegisters && M > 1 && M <= kTileRows / 2) {
-    if (left >= 2) {
-      tile<E, M, 2>(w, x, y, y_stride, p0);
-      return 2;
-    }
-  }
-  tile<E, M, 1>(w, x, y, y_stride, p0);
-  return 1;
-}
-
-// Weights that stay in the second-level cache while all rows pass over them.
-constexpr int64_t kBlockBytes = 384 << 10;
-
 template <Element E>
 void range(const MatrixView& w, const float* x, int64_t x_stride, int64_t rows, float* y, int64_t y_stride,
            int64_t begin, int64_t end) {
-  const int64_t tiles = tile_count(rows, kTileRows), fit = kBlockBytes / w.panel_bytes() / 2 * 2;
-  const int64_t block = tiles == 1 || fit < 2 ? 2 : fit;
-  for (; begin < end; begin += block) {
-    const int64_t stop = begin + block < end ? begin + block : end;
-    for (int64_t t = 0; t < tiles; ++t) {
-      const RowTile at = tile_at(rows, kTileRows, t);
-      for (int64_t p = begin; p < stop;)
-        p += tile_of<E>(at.rows, w, x + at.first * x_stride, y + at.first * y_stride, y_stride, p, stop - p);
-    }
-  }
+  each_block<kTileRows, 2>(w, rows, begin, end, [&](RowTile at, int64_t p, int64_t stop) {
+    const float* from = x + at.first * x_stride;
+    float* to = y + at.first * y_stride;
+    at_rows<kTileRows>(at.rows, [&](auto m) {
+      // A single row reads one panel after the other: one linear stream is the fastest way through memory.
+      if constexpr (kManyRegisters && m > 1 && m <= kTileRows / 2)
+        for (; p + 2 <= stop; p += 2) tile<E, m, 2>(w, from, to, y_stride, p);
+      for (; p < stop; ++p) tile<E, m, 1>(w, from, to, y_stride, p);
+    });
+  });
 }
 
 void matmul_float(const MatrixView& w, const float* x, int64_t x_stride, int64_t rows, float* y, int64_t y_stride,

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/cpu/vec.h"
+#include "kernels/cpu/tiles.h"
 
 namespace codecllm::CODECLLM_TIER {
 
 namespace {
-
-// How far ahead tiles of many rows read weights: from the second-level cache, at a distance that their arithmetic covers.
-constexpr int64_t kNearBytes = 768;
 
 // Every output is, for each group, a sum over the even columns and one over the odd ones, their sum scaled and added:
 // the same for every number of rows in a tile. The last line of a row may hold columns that are not there: they are
@@ -58,29 +55,13 @@ void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int6
 
 constexpr int kFloat8Rows = kManyRegisters ? 8 : 2;
 
-// The tile of `rows` rows, 1 to M.
-template <Element E, int M = kFloat8Rows>
-void float8_tile_of(int64_t rows, const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t panel) {
-  if constexpr (M > 1) {
-    if (rows < M) return float8_tile_of<E, M - 1>(rows, w, x, y, y_stride, m0, panel);
-  }
-  float8_tile<E, M>(w, x, y, y_stride, m0, panel);
-}
-
-// Weights that stay in the second-level cache while all rows pass over them.
-constexpr int64_t kBlockBytes = 384 << 10;
-
 template <Element E>
 void float8_range(const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t begin, int64_t end) {
-  const int64_t tiles = tile_count(x.rows, kFloat8Rows), fit = kBlockBytes / w.panel_bytes();
-  const int64_t block = tiles == 1 || fit < 1 ? 1 : fit;
-  for (; begin < end; begin += block) {
-    const int64_t stop = begin + block < end ? begin + block : end;
-    for (int64_t t = 0; t < tiles; ++t) {
-      const RowTile rows = tile_at(x.rows, kFloat8Rows, t);
-      for (int64_t p = begin; p < stop; ++p) float8_tile_of<E>(rows.rows, w, x, y, y_stride, rows.first, p);
-    }
-  }
+  each_block<kFloat8Rows, 1>(w, x.rows, begin, end, [&](RowTile rows, int64_t p, int64_t stop) {
+    at_rows<kFloat8Rows>(rows.rows, [&](auto m) {
+      for (; p < stop; ++p) float8_tile<E, m>(w, x, y, y_stride, rows.first, p);
+    });
+  });
 }
 
 void matmul_float8(const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t panel_begin,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/int_dot.h"
+#include "kernels/cpu/tiles.h"
 
 namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
-// Tiles of many rows read weights and activations from the second-level cache, at a distance that their arithmetic covers.
-constexpr int64_t kNearBytes = 768, kNearActivations = 384;
+constexpr int64_t kNearActivations = 384;  // as kNearBytes
 
 // Accumulators of a tile: two panels of so many rows fill the registers (AVX2: one panel).
 template <class Dot>
@@ -136,37 +136,15 @@ void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stri
   }
 }
 
-// The tile of `rows` rows, 1 to M.
-template <class Dot, bool kNibbles, int P, int M = kTileRows<Dot>>
-void tile_of(int64_t rows, const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t p0) {
-  if constexpr (M > 1) {
-    if (rows < M) return tile_of<Dot, kNibbles, P, M - 1>(rows, w, x, y, y_stride, m0, p0);
-  }
-  if constexpr (M > 1 || P == 1) {
-    tile<Dot, kNibbles, M, P>(w, x, y, y_stride, m0, p0);
-  } else {  // a single row reads one panel after the other: a linear stream is the fastest way through memory
-    for (int p = 0; p < P; ++p) tile<Dot, kNibbles, 1, 1>(w, x, y, y_stride, m0, p0 + p);
-  }
-}
-
-// Weights that stay in the second-level cache while all rows pass over them, so that the rows, a megabyte of a long
-// prompt, are fetched from further away once for many panels.
-constexpr int64_t kBlockBytes = 384 << 10;
-
 template <class Dot, bool kNibbles>
 void range(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t begin, int64_t end) {
-  const int64_t tiles = tile_count(x.rows, kTileRows<Dot>), fit = kBlockBytes / w.panel_bytes() / kTilePanels * kTilePanels;
-  const int64_t block = tiles == 1 || fit < kTilePanels ? kTilePanels : fit;
-  for (; begin < end; begin += block) {
-    const int64_t stop = begin + block < end ? begin + block : end;
-    for (int64_t t = 0; t < tiles; ++t) {
-      const RowTile rows = tile_at(x.rows, kTileRows<Dot>, t);
-      int64_t p = begin;
-      for (; p + kTilePanels <= stop; p += kTilePanels)
-        tile_of<Dot, kNibbles, kTilePanels>(rows.rows, w, x, y, y_stride, rows.first, p);
-      for (; p < stop; ++p) tile_of<Dot, kNibbles, 1>(rows.rows, w, x, y, y_stride, rows.first, p);
-    }
-  }
+  each_block<kTileRows<Dot>, kTilePanels>(w, x.rows, begin, end, [&](RowTile rows, int64_t p, int64_t stop) {
+    at_rows<kTileRows<Dot>>(rows.rows, [&](auto m) {
+      if constexpr (m > 1)  // a single row reads one panel after the other: a linear stream is the fastest way through memory
+        for (; p + kTilePanels <= stop; p += kTilePanels) tile<Dot, kNibbles, m, kTilePanels>(w, x, y, y_stride, rows.first, p);
+      for (; p < stop; ++p) tile<Dot, kNibbles, m, 1>(w, x, y, y_stride, rows.first, p);
+    });
+  });
 }
 
 void matmul_int(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t panel_begin,

@@ -297,6 +297,8 @@ VEC T& cell(Pack<T, N>& pack, Index<I>, Index<J>) { return pack.at(Index<I * B +
 // The processor keeps about a dozen lines under way; asked for this far ahead, they come from memory when they are needed,
 // also where a group's end holds up the instructions behind it.
 constexpr int64_t kAheadBytes = 4096;
+// Tiles of many rows read 8-bit weights from the second-level cache, at a distance that their arithmetic covers.
+constexpr int64_t kNearBytes = 768;
 VEC void prefetch(const void* p) { __builtin_prefetch(p); }
 
 VEC int32_t sum(vi x) {

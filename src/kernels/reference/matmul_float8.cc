@@ -4,6 +4,7 @@
 
 #include "format/float16.h"
 #include "format/float8.h"
+#include "kernels/matrix.h"
 #include "kernels/table.h"
 
 namespace codecllm::reference {
@@ -17,20 +18,13 @@ float float8_at(const MatrixView& w, int64_t row, int64_t column) {
   return float8_to_f32(line[column % 4 / 2 * 32 + row % kPanelRows * 2 + column % 2], float8_type(w.element));
 }
 
-float float8_scale_at(const MatrixView& w, int64_t row, int64_t group) {
-  const int64_t i = (row / kPanelRows * w.groups() + group) * kPanelRows + row % kPanelRows;
-  if (w.scale_type == ScaleType::f32) return static_cast<const float*>(w.scales)[i];
-  const uint16_t bits = static_cast<const uint16_t*>(w.scales)[i];
-  return w.scale_type == ScaleType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-}
-
 double scaled_dot(const MatrixView& w, int64_t row, const float* x, const float* scales, int64_t scale_groups) {
   double total = 0;
   for (int64_t begin = 0, g = 0; begin < w.columns; begin += w.group, ++g) {
     double sum = 0;
     for (int64_t k = begin; k < w.columns && k < begin + w.group; ++k) sum += static_cast<double>(float8_at(w, row, k)) * x[k];
     const double scale = scales == nullptr ? 1.0 : scales[scale_groups == 1 ? 0 : g];
-    total += sum * scale * float8_scale_at(w, row, g);
+    total += sum * scale * scale_of(w, row, g);
   }
   return total;
 }

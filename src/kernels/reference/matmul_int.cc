@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "format/float16.h"
+#include "kernels/matrix.h"
 #include "kernels/table.h"
 
 namespace codecllm::reference {
@@ -21,13 +22,6 @@ int32_t code_at(const MatrixView& w, int64_t row, int64_t column) {
   return within < 4 ? byte & 15 : byte >> 4;
 }
 
-float scale_at(const MatrixView& w, int64_t row, int64_t group) {
-  const int64_t i = (row / kPanelRows * w.groups() + group) * kPanelRows + row % kPanelRows;
-  if (w.scale_type == ScaleType::f32) return static_cast<const float*>(w.scales)[i];
-  const uint16_t bits = static_cast<const uint16_t*>(w.scales)[i];
-  return w.scale_type == ScaleType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
-}
-
 int32_t zero_at(const MatrixView& w, int64_t row, int64_t group) {
   if (w.zeros == nullptr) return traits(w.element).offset;
   return w.zeros[(row / kPanelRows * w.groups() + group) * kPanelRows + row % kPanelRows];
@@ -45,7 +39,7 @@ float dot(const MatrixView& w, int64_t row, const uint8_t* x, int64_t halves, in
       total += static_cast<int64_t>(code_at(w, row, k) - zero) * (activation_at(x, halves, k) - x_zero);
     const auto high = static_cast<float>(total >> 8), low = static_cast<float>(total & 255);
     const float exact = halves == 2 ? high * 256.0f + low : static_cast<float>(total);
-    sum += exact * scale_at(w, row, g);
+    sum += exact * scale_of(w, row, g);
   }
   return sum;
 }

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a product walks over a matrix: tiles of activation rows over blocks of panels.
+#pragma once
+
+#include "kernels/cpu/vec.h"
+
+namespace codecllm::CODECLLM_TIER {
+namespace {
+
+// Weights that stay in the second-level cache while all rows pass over them, so that the rows, a megabyte of a long
+// prompt, are fetched from further away once for many panels.
+constexpr int64_t kBlockBytes = 384 << 10;
+
+// Calls body(Index of `rows`), 1 to M.
+template <int M, class Body>
+VEC void at_rows(int64_t rows, const Body& body) {
+  if constexpr (M > 1) {
+    if (rows < M) return at_rows<M - 1>(rows, body);
+  }
+  body(Index<M>());
+}
+
+// Calls body(tile, begin, end) for every tile of at most kRows of `rows` activation rows, over blocks of panels whose
+// length is a multiple of kPanels (the last one's excepted). A single tile has nothing to keep in the cache.
+template <int kRows, int kPanels, class Body>
+VEC void each_block(const MatrixView& w, int64_t rows, int64_t begin, int64_t end, const Body& body) {
+  const int64_t tiles = tile_count(rows, kRows), fit = kBlockBytes / w.panel_bytes() / kPanels * kPanels;
+  const int64_t block = tiles == 1 || fit < kPanels ? kPanels : fit;
+  for (; begin < end; begin += block) {
+    const int64_t stop = begin + block < end ? begin + block : end;
+    for (int64_t t = 0; t < tiles; ++t) body(tile_at(rows, kRows, t), begin, stop);
+  }
+}
+
+}  // namespace
+}  // namespace codecllm::CODECLLM_TIER
