@@ -4,8 +4,8 @@
 #   ./test.sh [STAGE...]     stages: release asan fuzz tsan aarch64 (default: all of them, in this order)
 #   release  g++, every test, the layer check, the installed package
 #   asan     clang, warnings as errors, address and undefined-behaviour sanitizers: every test but those of whole models,
-#            with smaller tiles in the AVX-512 products
-#   fuzz     the fuzz targets of the same build, FUZZ_SECONDS (default 20) each
+#            with smaller tiles in the AVX-512 products (addresses without lines: preset asan-ubsan has them)
+#   fuzz     the fuzz targets of the same build, FUZZ_SECONDS (default 15) each
 #   tsan     thread sanitizer: thread pool, kernels, model, generation
 #   aarch64  cross build of base, format, codec and kernels; their tests under qemu
 # Full logs are in build/logs.
@@ -72,7 +72,7 @@ run_tests() {
 
 # Each target is one test; as many at once as there are CPUs.
 run_fuzzers() {
-  local start=$SECONDS seconds="${FUZZ_SECONDS:-20}" work="$PWD/build/fuzz/corpus" target name good=0 bad=0
+  local start=$SECONDS seconds="${FUZZ_SECONDS:-15}" work="$PWD/build/fuzz/corpus" target name good=0 bad=0
   local -a names=()
   for target in build/fuzz/fuzz/fuzz_*; do
     [ -f "$target" ] && [ -x "$target" ] || continue
@@ -116,7 +116,10 @@ run_stage() {
       # Some kernels place mappings where this sanitizer keeps its shadow, unless told not to randomize.
       local -a fixed=()
       setarch "$(uname -m)" -R true 2>/dev/null && fixed=(setarch "$(uname -m)" -R)
-      build tsan tsan && run_tests tsan tsan ${fixed[@]+"${fixed[@]}"}
+      # Numbers that one thread computes are left to the other stages.
+      build tsan tsan &&
+        GTEST_FILTER='-*ProductsAreWhatTheFormulaGives*:*EveryShape*:*EveryCode*:*IntegerProducts*:Matrix.*:Utf8.*' \
+          run_tests tsan tsan ${fixed[@]+"${fixed[@]}"}
       ;;
     aarch64) build aarch64 aarch64 && run_tests aarch64 aarch64 ;;
   esac

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products and attention at TinyLlama's sizes, one thread. Weights are read from memory: many copies take turns.
+// Products, attention and the encoder at TinyLlama's sizes, one thread. Weights are read from memory: many copies take turns.
 #include <benchmark/benchmark.h>
 
 #include <vector>
@@ -71,6 +71,19 @@ void attention(benchmark::State& state, KvType type) {
   state.counters["GB/s"] = benchmark::Counter(static_cast<double>(cache.bytes()) * static_cast<double>(state.iterations()) / 1e9, benchmark::Counter::kIsRate);
 }
 
+// Bytes that the weights take in 16 bits.
+void encode(benchmark::State& state, const char* scheme) {
+  const Matrix weights = synthetic_matrix(context(), kRows, kColumns, scheme_preset(scheme));
+  for (auto _ : state) {
+    const Buffer coded = encode_matrix(context().impl().pool, weights.view(), coding_of(weights.view().element));
+    benchmark::DoNotOptimize(coded.data());
+  }
+  state.counters["MB/s"] = benchmark::Counter(2e-6 * static_cast<double>(kRows * kColumns * state.iterations()), benchmark::Counter::kIsRate);
+}
+
+BENCHMARK_CAPTURE(encode, bf16, "bf16");
+BENCHMARK_CAPTURE(encode, int8, "int8");
+BENCHMARK_CAPTURE(encode, fp8, "fp8-channel");
 BENCHMARK_CAPTURE(product, bf16, "bf16", false)->Arg(1)->Arg(8)->Arg(64);
 BENCHMARK_CAPTURE(product, f16, "f16", false)->Arg(1)->Arg(64);
 BENCHMARK_CAPTURE(product, int8_a16, "int8", false)->Arg(1)->Arg(8)->Arg(64);

@@ -8,16 +8,19 @@ target_compile_options(codecllm_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-vir
 # initializer have their defaults, which is what they are for.
 target_compile_options(codecllm_flags INTERFACE -Wno-missing-field-initializers
   "$<$<CXX_COMPILER_ID:GNU>:-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-array-bounds>")
+# Of the kernels, and of the command line, which takes its time in the library: a third less to compile, with sanitizers
+# two thirds.
+set(kernel_level -O3)
+set(command_level -O1)
 if(CODECLLM_SANITIZE)
+  set(kernel_level -O1)
+  set(command_level -O0)
   target_compile_definitions(codecllm_flags INTERFACE CODECLLM_SANITIZED)
-  target_compile_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE} -fno-omit-frame-pointer -O1
+  # A null pointer faults by itself; these two checks are a third of what there is to compile.
+  target_compile_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE} -fno-sanitize=null,vptr -fno-omit-frame-pointer
                          -fno-sanitize-recover=all)
   target_link_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE})
 endif()
-if(CODECLLM_FUZZ)
-  target_compile_options(codecllm_flags INTERFACE -fsanitize=fuzzer-no-link)
-endif()
-
 # The presets compile each folder as one translation unit (`dev` does not): three times faster from scratch, and a name
 # that stands twice in a folder is noticed whatever else the folder holds.
 function(unity_by_folder target)

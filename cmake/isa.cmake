@@ -14,7 +14,7 @@ function(add_isa_tier tier)
   # Conditional Code"): up to half the speed, by luck of the address.
   target_compile_options(codecllm_${tier} PRIVATE $<IF:$<CXX_COMPILER_ID:GNU>,-Wa$<COMMA>-mbranches-within-32B-boundaries,-mbranches-within-32B-boundaries>)
   # g++ 12's own intrinsics headers trip the first two (GCC bug 105593); the third is about vectors as template arguments.
-  target_compile_options(codecllm_${tier} PRIVATE -O3 ${ARGN}
+  target_compile_options(codecllm_${tier} PRIVATE ${kernel_level} ${ARGN}
                          $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized -Wno-ignored-attributes>)
   set(isa_objects ${isa_objects} $<TARGET_OBJECTS:codecllm_${tier}> PARENT_SCOPE)
 endfunction()

@@ -9,7 +9,6 @@ same weights, dequantized from the compressed-tensors directory.
 Usage: check_readers.py CODECLLM [NAME ...]    (in the root of the tree; GPTQModel for gptq-* and awq-*)
 """
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -18,7 +17,7 @@ import torch
 import transformers
 
 from check_interchange import check, compare, logits, rebuild_by_hand, verdict
-from dump_interchange import LETTERS, plain, save_tokenizer
+from dump_interchange import LETTERS, plain, run, save_tokenizer, with_gptqmodel
 
 SCHEMES = ["int8", "int8-g128", "int8-g32", "int8-asym", "int4", "int4-g128", "int4-g32", "int4-g64-asym", "w8a8", "w8a8-asym",
            "w8a8-static", "w8a8-static-asym", "w8a8-tensor", "int8-tensor", "int4-g256", "int2", "int3", "int5", "int6", "int7", "fp8",
@@ -29,17 +28,6 @@ LAYOUTS = [("gptq", "int8"), ("gptq", "int4-g128"), ("gptq", "int4-g64-asym"), (
 # Of the largest logit. transformers reads FP8 blocks as we do, to the bit; GPTQModel multiplies GPTQ's weights in F32, in another
 # order, and AWQ's as F16: 2^-11 of a value, in seven products one after another.
 TOLERANCE = {"fp8-block": 0, "gptq": 1e-5, "awq": 7 * 2**-11}
-
-
-def run(*command):
-    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
-
-
-def with_gptqmodel(folder):
-    import os
-    os.cpu_count = lambda: 8  # with fewer it finds no threads to load with
-    from gptqmodel import GPTQModel
-    return GPTQModel.load(str(folder), device="cpu", backend="torch", dtype=torch.float16).model.float()
 
 
 def with_transformers(folder):

@@ -11,12 +11,13 @@
                             weights are quantized
                 checksum    a hash of each linear layer's weights in F32, as the package dequantizes them
   ours.safetensors
-                what transformers makes of checkpoints that codecllm wrote, for each scheme: logits and dequantized as
-                above, and file, a hash of model.safetensors
+                what transformers, or GPTQModel for GPTQ and AWQ, makes of checkpoints that codecllm wrote, for each scheme
+                and each layout that `convert` writes: logits and dequantized as above, and file, a hash of the weights' file
 
 Usage: dump_interchange.py [NAME ...]              (in the root of the tree; without a name, all)
        dump_interchange.py --ours CODECLLM
-Needs torch and transformers; compressed-tensors for ct-*, bitsandbytes for bnb-*, GPTQModel for gptq-* and awq-*.
+Needs torch and transformers; compressed-tensors for ct-*, bitsandbytes for bnb-*, GPTQModel for gptq-*, awq-* and --ours, gguf
+for --ours.
 """
 import json
 import pathlib
@@ -168,10 +169,15 @@ def save_tokenizer(folder):
                                          pad_token="w0").save_pretrained(folder)
 
 
-def gptqmodel(name, work, kind, settings):
+def gptqmodel_package():
     import os
     os.cpu_count = lambda: 8  # with fewer it finds no threads to load with
-    import gptqmodel as package
+    import gptqmodel
+    return gptqmodel
+
+
+def gptqmodel(name, work, kind, settings):
+    package = gptqmodel_package()
     folder = work.parent / "plain-with-tokenizer"
     shutil.copytree(OUT / "plain", folder, dirs_exist_ok=True)
     save_tokenizer(folder)
@@ -216,31 +222,77 @@ CASES = {
 }
 
 OURS = ["int8", "int8-g32", "int8-asym", "int4", "int4-g32", "int4-g32-asym", "w8a8", "fp8", "fp8-channel"]
+# layout, the scheme it is converted from
+CONVERTED = [("gptq", "int8"), ("gptq", "int4-g32"), ("gptq", "int4-g32-asym"), ("awq", "int4-g32"), ("awq", "int4-g32-asym")]
+GGUF = ["bf16", "q8_0", "q4_0"]
 
 
 def bytes_checksum(data):
     return checksum(torch.from_numpy(np.frombuffer(data + bytes(-len(data) % 8), np.float32).copy()))
 
 
-def ours(binary):
+def file_checksum(path):
+    return torch.as_tensor([bytes_checksum(path.read_bytes()) - (1 << 63)])
+
+
+def with_gptqmodel(folder):
+    return gptqmodel_package().GPTQModel.load(str(folder), device="cpu", backend="torch", dtype=torch.float16).model.float()
+
+
+def run(*command):
     import subprocess
+    subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
+
+
+def quantized_by_us(binary, work, scheme, out):
+    folder = work / scheme
+    run(binary, "quantize", OUT / "plain", "-o", folder, "--scheme", scheme, "-q")
+    wide = folder.with_suffix(".f32")  # the same numbers with scales in F32, whose type the products get
+    shutil.copytree(folder, wide)
+    stored = load_file(folder / "model.safetensors")
+    save_file({n: t.float() if n.endswith("_scale") else t for n, t in stored.items()}, wide / "model.safetensors", {"format": "pt"})
+    dense = transformers.AutoModelForCausalLM.from_pretrained(
+        wide, dtype=torch.float32, quantization_config=transformers.CompressedTensorsConfig(dequantize=True))
+    runs = dense if "asym" in scheme else transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    out[scheme + ".logits"], out[scheme + ".dequantized"] = logits(runs), logits(dense).clone()
+    out[scheme + ".file"] = file_checksum(folder / "model.safetensors")
+
+
+def converted_by_us(binary, work, layout, scheme, out):
+    name = f"{layout}:{scheme}"
+    run(binary, "convert", work / scheme, "-o", work / name, "--to", layout, "-q")
+    save_tokenizer(work / name)  # GPTQModel loads nothing without one
+    out[name + ".logits"] = logits(with_gptqmodel(work / name))
+    out[name + ".dequantized"] = out[scheme + ".dequantized"].clone()
+    out[name + ".file"] = file_checksum(work / name / "model.safetensors")
+
+
+def gguf_by_us(binary, work, kind, out):
+    source, path = work / "with-tokenizer", work / f"{kind}.gguf"
+    if not source.exists():  # as model_with_tokenizer of tests/quant/convert_support.h
+        shutil.copytree("tests/model/data/llama-bf16", source)
+        tokenizer = json.loads(pathlib.Path("tests/text/data/tokenizer_llama2.json").read_text())["tokenizer"]
+        (source / "tokenizer.json").write_text(json.dumps(tokenizer))
+        (source / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}))
+    run(binary, "convert", source, "-o", path, "--to", "gguf", "--type", kind, "-q")
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(work, gguf_file=path.name, dtype=torch.float32)
+    name = f"gguf:{kind}"
+    out[name + ".logits"], out[name + ".dequantized"] = logits(loaded), logits(loaded).clone()
+    out[name + ".file"] = file_checksum(path)
+
+
+def ours(binary):
     import tempfile
     out = {"input_ids": IDS}
     with tempfile.TemporaryDirectory() as work:
         for scheme in OURS:
-            folder = pathlib.Path(work) / scheme
-            subprocess.run([binary, "quantize", OUT / "plain", "-o", folder, "--scheme", scheme, "-q"], check=True, stdout=subprocess.DEVNULL)
-            wide = folder.with_suffix(".f32")  # the same numbers with scales in F32, whose type the products get
-            shutil.copytree(folder, wide)
-            stored = load_file(folder / "model.safetensors")
-            save_file({n: t.float() if n.endswith("_scale") else t for n, t in stored.items()}, wide / "model.safetensors", {"format": "pt"})
-            dense = transformers.AutoModelForCausalLM.from_pretrained(
-                wide, dtype=torch.float32, quantization_config=transformers.CompressedTensorsConfig(dequantize=True))
-            runs = dense if "asym" in scheme else transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-            out[scheme + ".logits"], out[scheme + ".dequantized"] = logits(runs), logits(dense).clone()
-            out[scheme + ".file"] = torch.as_tensor([bytes_checksum((folder / "model.safetensors").read_bytes()) - (1 << 63)])
-            print(scheme)
+            quantized_by_us(binary, pathlib.Path(work), scheme, out)
+        for layout, scheme in CONVERTED:
+            converted_by_us(binary, pathlib.Path(work), layout, scheme, out)
+        for kind in GGUF:
+            gguf_by_us(binary, pathlib.Path(work), kind, out)
     save_file(out, OUT / "ours.safetensors")
+    print(", ".join(name.removesuffix(".file") for name in out if name.endswith(".file")))
 
 
 def main():

@@ -4,87 +4,12 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <numeric>
+
+#include "codec/byte_words.h"
 
 namespace codecllm {
 
 namespace {
-
-ClassOf classes_of(const CodeShape& shape) {
-  ClassOf classes;
-  for (int i = 0; i < 256; ++i) classes.of[i] = codes_integers(shape.kind) ? static_cast<uint8_t>(i) : kNoClass;
-  if (!codes_integers(shape.kind))
-    for (int i = kClasses - 1; i >= 0; --i) classes.of[shape.table[i]] = static_cast<uint8_t>(i);
-  return classes;
-}
-
-// Digits behind the first, in order, and how many there are.
-struct Digits {
-  int bits[3];
-  int count;
-};
-
-Digits digits_of(const CodeShape& shape) {
-  const Digits digits = {{shape.second_bits, shape.third_bits, shape.fourth_bits}, 1 + (shape.third_bits != 0) + (shape.fourth_bits != 0)};
-  return digits;
-}
-
-// The largest class that the digits can say.
-int last_class(const CodeShape& shape) {
-  const Digits digits = digits_of(shape);
-  int last = (1 << shape.first_bits) - 1;
-  for (int d = 0; d < digits.count; ++d) last += (1 << digits.bits[d]) - 1;
-  return codes_integers(shape.kind) ? last : std::min(last, kClasses - 1);
-}
-
-// Of the elements of a block that have a digit, each with probability p, how many are beyond the `most` that fit.
-double expected_beyond(double p, int most) {
-  if (p <= 0) return 0;
-  if (p >= 1) return static_cast<double>(kCodedBlock) - most;
-  double beyond = 0, chance = std::pow(1 - p, static_cast<double>(kCodedBlock));  // of k elements
-  for (int k = 0; k <= kCodedBlock; ++k) {
-    if (k > most) beyond += (k - most) * chance;
-    chance *= p / (1 - p) * static_cast<double>(kCodedBlock - k) / (k + 1);
-  }
-  return beyond;
-}
-
-// By counting, as if the elements were independent.
-double estimated_bits(const CodeShape& shape, const ClassCounts& histogram) {
-  const ClassOf classes = classes_of(shape);
-  const Digits digits = digits_of(shape);
-  const double total = static_cast<double>(std::max<uint64_t>(1, histogram.total));
-  const int last = last_class(shape);
-  double bits = 0, with_digit[3] = {};
-  for (int i = 0; i < 256; ++i) {
-    if (histogram.count[i] == 0) continue;
-    const int cls = classes.of[codes_integers(shape.kind) ? i >> shape.low_bits : i];
-    const auto count = static_cast<double>(histogram.count[i]);
-    bits += count * class_bits(shape, cls);
-    int from = (1 << shape.first_bits) - 1;
-    for (int d = 0; d < digits.count && cls <= last && cls >= from; from += (1 << digits.bits[d]) - 1, ++d) with_digit[d] += count;
-  }
-  for (int d = 0; d < digits.count; ++d)
-    bits += total / static_cast<double>(kCodedBlock) * expected_beyond(with_digit[d] / total, kPlaneBits / digits.bits[d]) * 8 * (3 + element_bytes(shape.kind));
-  return bits;
-}
-
-}  // namespace
-
-int class_bits(const CodeShape& shape, int cls) {
-  const int fixed = fixed_bits(shape), first = (1 << shape.first_bits) - 1;
-  if (cls > last_class(shape)) return fixed + 8 * (3 + element_bytes(shape.kind));
-  const int sign = shape.kind == CodeKind::sparse && cls > 0 ? 1 : 0;
-  if (cls < first) return fixed + sign;
-  const Digits digits = digits_of(shape);
-  int bits = fixed + sign, rest = cls - first;
-  for (int d = 0; d < digits.count; ++d) {
-    bits += digits.bits[d];
-    rest -= (1 << digits.bits[d]) - 1;
-    if (rest < 0) break;
-  }
-  return bits;
-}
 
 class BitWriter {
  public:
@@ -93,7 +18,7 @@ class BitWriter {
     word_ |= bits << filled_;
     filled_ += count;
     if (out_.size() < size_ + 8) out_.resize(out_.size() * 2 + 64);
-    for (int i = 0; i < 8; ++i) out_[size_ + i] = static_cast<uint8_t>(word_ >> (8 * i));
+    store_word(out_.data() + size_, word_);
     const int whole = filled_ & ~7;
     size_ += whole / 8;
     word_ = whole == 64 ? 0 : word_ >> whole;
@@ -115,82 +40,175 @@ class BitWriter {
 struct DigitPlanes {
   uint64_t plane[4] = {};
   int count = 0;
-  void add(uint32_t digit) {
-    for (int b = 0; b < 4; ++b) plane[b] |= static_cast<uint64_t>(digit >> b & 1) << count;
-    ++count;
-  }
   void write(BitWriter& out, int bits) const {
     for (int b = 0; count > 0 && b < bits; ++b) out.put(plane[b], count);
   }
 };
 
+// The lanes that have a digit, and the digits: a byte for each lane, of no meaning for the others.
+struct Level {
+  uint64_t lanes = 0;
+  uint8_t digits[kCodedBlock];
 
-void ClassCounts::add(CodeKind kind, std::span<const uint8_t> elements) {
-  const CodeShape whole = {kind, 0, 2, 0, {}};
-  const int bytes = element_bytes(kind);
-  for (size_t at = 0; at + bytes <= elements.size(); at += bytes)
-    ++count[split_element(whole, load_element(elements.data() + at, bytes)).selector];
-  total += elements.size() / bytes;
-}
-
-void ClassCounts::add(const ClassCounts& other) {
-  for (int i = 0; i < 256; ++i) count[i] += other.count[i];
-  total += other.total;
-}
-
-double entropy_bits(CodeKind kind, const ClassCounts& histogram) {
-  if (histogram.total == 0) return 0;
-  double bits = codes_integers(kind) ? 1 : mantissa_bits(kind) + 1;
-  if (kind == CodeKind::sparse) bits -= static_cast<double>(histogram.count[0]) / static_cast<double>(histogram.total);  // no sign
-  for (const uint64_t count : histogram.count) {
-    if (count == 0) continue;
-    const double p = static_cast<double>(count) / static_cast<double>(histogram.total);
-    bits -= p * std::log2(p);
+  DigitPlanes planes(int bits) const {
+    DigitPlanes out;
+    uint8_t close[kCodedBlock + 8] = {};
+    for (uint64_t rest = lanes; rest != 0; rest &= rest - 1) close[out.count++] = digits[std::countr_zero(rest)];
+    for (int b = 0; b < bits; ++b)
+      for (int at = 0; at < out.count; at += 8) out.plane[b] |= bit_of_bytes(load_word(close + at), b) << at;
+    return out;
   }
-  return bits;
+};
+
+// One block, a byte for each lane.
+struct Lanes {
+  uint8_t classes[kCodedBlock];
+  uint8_t fixed[4][kCodedBlock];  // the fixed bits, the lowest eight first
+};
+
+template <int bytes>
+using Unit = std::conditional_t<bytes == 1, uint8_t, std::conditional_t<bytes == 2, uint16_t, uint32_t>>;
+
+// Classes, and fixed bits without the first digit; in loops that compilers turn into vector code.
+template <CodeKind kind>
+void split_lanes(CodeShape shape, const ClassOf& classes, const uint8_t* elements, Lanes& lanes) {
+  shape.kind = kind;  // known to the compiler
+  constexpr int bytes = element_bytes(kind), run = 16 / bytes;  // neighbouring lanes that are neighbours in memory
+  constexpr int fixed_bytes = codes_integers(kind) ? 1 : (mantissa_bits(kind) + 10) / 8;  // at most eight bits of integers
+  Unit<bytes> units[kCodedBlock];
+  for (int lane = 0; lane < kCodedBlock; lane += run) std::memcpy(units + lane, elements + lane_offset(bytes, lane), 16);
+  uint32_t fixed[kCodedBlock];
+  uint8_t selectors[kCodedBlock];
+  for (int lane = 0; lane < kCodedBlock; ++lane) {
+    const SplitElement element = split_element(shape, units[lane]);
+    selectors[lane] = element.selector;
+    fixed[lane] = pack_fixed(shape, element.raw, 0);
+  }
+  for (int b = 0; b < fixed_bytes; ++b)
+    for (int lane = 0; lane < kCodedBlock; ++lane) lanes.fixed[b][lane] = static_cast<uint8_t>(fixed[lane] >> (8 * b));
+  for (int lane = 0; lane < kCodedBlock; ++lane) lanes.classes[lane] = classes.of[selectors[lane]];
+  if constexpr (kind == CodeKind::odd)
+    for (int lane = 0; lane < kCodedBlock; ++lane) lanes.classes[lane] |= (units[lane] & 1) != 0 ? 0 : kNoClass;
 }
 
-std::vector<CodeShape> shapes_of(CodeKind kind, const ClassCounts& histogram) {
-  CodeShape shape = {kind, 0, 2, 0, {}};
-  if (!codes_integers(kind)) {
-    std::vector<int> order(256);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return histogram.count[a] > histogram.count[b]; });
-    for (int i = 0; i < kClasses; ++i) shape.table[i] = static_cast<uint8_t>(order[i]);
+// A field of the fixed bits as it is stored, from bits `first` and up of a byte of each lane.
+void pack_field(const uint8_t (&lanes)[kCodedBlock], int first, int bits, uint8_t* out) {
+  if (bits == 1) {
+    for (int at = 0; at < kCodedBlock; at += 8) out[at / 8] = static_cast<uint8_t>(bit_of_bytes(load_word(lanes + at), first));
+    return;
   }
-  std::vector<CodeShape> shapes;
-  const auto add_levels = [&] {
-#define LEVELS(second, third, fourth)                                 \
-  shape.second_bits = second;                                         \
-  shape.third_bits = third;                                           \
-  shape.fourth_bits = fourth;                                         \
-  if (kind != CodeKind::sparse || fourth == 0) shapes.push_back(shape);
-#include "codec/levels.def"
-#undef LEVELS
-  };
-  shape.first_bits = 1;
-  if (codes_integers(kind)) add_levels();
-  shape.first_bits = 2;
-  for (int low = 0; kind != CodeKind::sparse && low <= (codes_integers(kind) ? 5 : 0); ++low) {
-    shape.low_bits = static_cast<uint8_t>(low);
-    add_levels();
+  const int stride = static_cast<int>(kCodedBlock) * bits / 8;
+  for (int at = 0; at < stride; at += 8) {
+    uint64_t word = 0;
+    for (int i = 0; i < 8 / bits; ++i) word |= (load_word(lanes + at + i * stride) >> first & each_byte((1u << bits) - 1)) << (i * bits);
+    store_word(out + at, word);
   }
-  return shapes;
 }
 
-// A fourth digit takes a decoder an eighth more time: it must save one bit in a hundred.
-static double handicap(const CodeShape& shape) { return shape.fourth_bits == 0 ? 1 : 1.01; }
+struct Streams {
+  std::vector<uint8_t> second_bytes, third_bytes, fourth_bytes;
+  BitWriter second{second_bytes}, third{third_bytes}, fourth{fourth_bytes};
+  std::vector<DigitPlanes> downwards;  // of each block; written from the last to the first
+  std::vector<uint8_t> blocks, lanes, values;  // of the exceptions
 
-CodeShape best_shape(CodeKind kind, const ClassCounts& histogram, double& bits) {
-  CodeShape best = {kind, 0, 2, 0, {}};
-  double least = INFINITY;
-  for (const CodeShape& shape : shapes_of(kind, histogram)) {
-    const double total = handicap(shape) * estimated_bits(shape, histogram);
-    if (total < least) least = total, best = shape;
+  // The first block's bits end where the third digits' stream ends.
+  void write_downwards(int bits) {
+    uint64_t all = 0;
+    for (const DigitPlanes& planes : downwards) all += static_cast<uint64_t>(planes.count * bits);
+    fourth.put(0, static_cast<int>((8 - all % 8) % 8));
+    for (size_t block = downwards.size(); block > 0; --block) downwards[block - 1].write(fourth, bits);
+    fourth.finish();
+    third_bytes.insert(third_bytes.end(), fourth_bytes.begin(), fourth_bytes.end());
   }
-  bits = least / handicap(best) / static_cast<double>(std::max<uint64_t>(1, histogram.total));
-  return best;
+};
+
+// What holds for all blocks of a tensor.
+template <CodeKind kind>
+struct BlockCoder {
+  BlockCoder(const CodeShape& own, const ClassOf& class_of) : shape(own), classes(class_of) {}
+
+  const CodeShape shape;
+  const ClassOf& classes;
+  const int most = (1 << shape.first_bits) - 1, digit_at = std::countr_zero(pack_fixed(shape, 0, 1)), last = last_class(shape);
+  const int escape = (1 << shape.second_bits) - 1, third_escape = (1 << shape.third_bits) - 1;
+  const int second_limit = limit(shape.second_bits), third_limit = limit(shape.third_bits);
+  const int fourth_bits = kind == CodeKind::sparse ? 1 : shape.fourth_bits, fourth_limit = limit(fourth_bits);
+  static int limit(int digit_bits) { return digit_bits == 0 ? 0 : kPlaneBits / digit_bits; }
+
+  void encode(const uint8_t* elements, uint32_t block, uint8_t* fixed, Streams& streams) const;
+};
+
+// Splits a class, eight lanes at a time: what is left of those that reach `escape`, a byte of 255 for each in `reached`.
+uint64_t cut_digit(uint64_t rest, uint64_t reached, int escape, uint8_t* digits) {
+  const uint64_t all_ones = each_byte(static_cast<uint64_t>(escape)) & reached;
+  store_word(digits, (rest & ~reached) | all_ones);
+  return (rest & reached) - all_ones;
 }
+
+template <CodeKind kind>
+void BlockCoder<kind>::encode(const uint8_t* elements, uint32_t block, uint8_t* fixed, Streams& streams) const {
+  constexpr int bytes = element_bytes(kind);
+  Lanes lanes;
+  split_lanes<kind>(shape, classes, elements, lanes);
+  uint8_t(&with_digit)[kCodedBlock] = lanes.fixed[digit_at / 8];
+  const int digit_shift = digit_at % 8;
+  Level second, third, fourth;
+  uint64_t unsayable = 0;
+  for (int at = 0; at < kCodedBlock; at += 8) {
+    const uint64_t cls = load_word(lanes.classes + at), more = bytes_from(cls, most);
+    uint8_t first[8];
+    uint64_t rest = cut_digit(cls, more, most, first);
+    store_word(with_digit + at, load_word(with_digit + at) | load_word(first) << digit_shift);
+    const uint64_t deep = shape.third_bits != 0 ? bytes_from(rest, escape) : 0;
+    rest = cut_digit(rest, deep, escape, second.digits + at);
+    const uint64_t deeper = shape.fourth_bits != 0 ? bytes_from(rest, third_escape) : 0;
+    store_word(fourth.digits + at, cut_digit(rest, deeper, third_escape, third.digits + at));
+    second.lanes |= bit_of_bytes(more, 0) << at;
+    third.lanes |= bit_of_bytes(deep, 0) << at;
+    fourth.lanes |= bit_of_bytes(deeper, 0) << at;
+    unsayable |= bit_of_bytes(bytes_from(cls, last + 1), 0) << at;
+    if constexpr (kind == CodeKind::sparse) store_word(fourth.digits + at, ~load_word(elements + at) >> 7 & each_byte(1));
+  }
+  if constexpr (kind == CodeKind::sparse) fourth.lanes = second.lanes;
+
+  if (unsayable != 0 || std::popcount(second.lanes) > second_limit || std::popcount(third.lanes) > third_limit ||
+      std::popcount(fourth.lanes) > fourth_limit) {
+    uint64_t coded = 0;
+    int seconds = 0, thirds = 0, fourths = 0;
+    for (uint64_t rest = second.lanes; rest != 0; rest &= rest - 1) {
+      const int lane = std::countr_zero(rest);
+      const bool deep = (third.lanes >> lane & 1) != 0, deeper = (fourth.lanes >> lane & 1) != 0;
+      if ((unsayable >> lane & 1) == 0 && seconds < second_limit && !(deep && thirds == third_limit) && !(deeper && fourths == fourth_limit)) {
+        seconds += 1, thirds += deep, fourths += deeper;
+        coded |= uint64_t{1} << lane;
+        continue;
+      }
+      const uint8_t* at = elements + lane_offset(bytes, lane);
+      with_digit[lane] &= static_cast<uint8_t>(~(most << digit_shift));
+      streams.blocks.push_back(static_cast<uint8_t>(block));
+      streams.blocks.push_back(static_cast<uint8_t>(block >> 8));
+      streams.lanes.push_back(static_cast<uint8_t>(lane));
+      streams.values.insert(streams.values.end(), at, at + bytes);
+    }
+    for (Level* level : {&second, &third, &fourth}) level->lanes &= coded;
+  }
+  for_fields(fixed_bits(shape), [&](int first, int bits, int offset) { pack_field(lanes.fixed[first / 8], first % 8, bits, fixed + offset); });
+  second.planes(shape.second_bits).write(streams.second, shape.second_bits);
+  third.planes(shape.third_bits).write(streams.third, shape.third_bits);
+  if (fourth_bits != 0) streams.downwards.push_back(fourth.planes(fourth_bits));
+}
+
+template <CodeKind kind>
+void encode_blocks(const CodeShape& shape, const ClassOf& classes, std::span<const uint8_t> elements, PanelCode& out, Streams& streams) {
+  constexpr size_t decoded = kCodedBlock * element_bytes(kind);
+  const BlockCoder<kind> coder(shape, classes);
+  const size_t blocks = elements.size() / decoded, block_bytes = static_cast<size_t>(fixed_bits(shape)) * 8;
+  out.bytes.assign(blocks * block_bytes, 0);
+  for (size_t block = 0; block < blocks; ++block)
+    coder.encode(elements.data() + block * decoded, static_cast<uint32_t>(block), out.bytes.data() + block * block_bytes, streams);
+}
+
+}  // namespace
 
 Encoder::Encoder(const CodeShape& shape) : shape_(shape), classes_(classes_of(shape)) {}
 
@@ -222,109 +240,16 @@ Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> sample
   classes_ = classes_of(shape_);
 }
 
-struct Encoder::Streams {
-  std::vector<uint8_t> second_bytes, third_bytes, fourth_bytes;
-  BitWriter second{second_bytes}, third{third_bytes}, fourth{fourth_bytes};
-  std::vector<DigitPlanes> downwards;  // of each block; written from the last to the first
-  std::vector<uint8_t> blocks, lanes, values;  // of the exceptions
-
-  // The first block's bits end where the third digits' stream ends.
-  void write_downwards(int bits) {
-    uint64_t all = 0;
-    for (const DigitPlanes& planes : downwards) all += static_cast<uint64_t>(planes.count * bits);
-    fourth.put(0, static_cast<int>((8 - all % 8) % 8));
-    for (size_t block = downwards.size(); block > 0; --block) downwards[block - 1].write(fourth, bits);
-    fourth.finish();
-    third_bytes.insert(third_bytes.end(), fourth_bytes.begin(), fourth_bytes.end());
-  }
-};
-
-// Fields of the fixed bits, from one number per lane.
-static void pack_field(const uint32_t (&packed)[kCodedBlock], int first, int bits, uint8_t* out) {
-  const uint32_t mask = (1u << bits) - 1;
-  if (bits == 8) {
-    for (int lane = 0; lane < kCodedBlock; ++lane) out[lane] = static_cast<uint8_t>(packed[lane] >> first);
-  } else if (bits == 1) {
-    for (int byte = 0; byte < 8; ++byte) {
-      uint32_t x = 0;
-      for (int i = 0; i < 8; ++i) x |= (packed[byte * 8 + i] >> first & 1) << i;
-      out[byte] = static_cast<uint8_t>(x);
-    }
-  } else {
-    const int stride = static_cast<int>(kCodedBlock) * bits / 8;
-    for (int byte = 0; byte < stride; ++byte) {
-      uint32_t x = 0;
-      for (int i = 0; i < 8 / bits; ++i) x |= (packed[byte + i * stride] >> first & mask) << (i * bits);
-      out[byte] = static_cast<uint8_t>(x);
-    }
-  }
-}
-
-template <CodeKind kind>
-void Encoder::encode_block(const uint8_t* elements, uint32_t block, uint8_t* fixed, Streams& streams) const {
-  constexpr int bytes = element_bytes(kind);
-  CodeShape shape = shape_;
-  shape.kind = kind;  // known to the compiler
-  const uint32_t most = (1u << shape.first_bits) - 1;
-  uint32_t packed[kCodedBlock];
-  uint8_t cls[kCodedBlock];
-  uint64_t more = 0;
-  for (int lane = 0; lane < kCodedBlock; ++lane) {
-    const uint32_t x = load_element(elements + lane_offset(bytes, lane), bytes);
-    const SplitElement element = split_element(shape, x);
-    const bool sayable = kind != CodeKind::odd || (x & 1) != 0;
-    cls[lane] = sayable ? classes_.of[element.selector] : kNoClass;
-    packed[lane] = pack_fixed(shape, element.raw, cls[lane] < most ? cls[lane] : most);
-    more |= static_cast<uint64_t>(cls[lane] >= most) << lane;
-  }
-  const auto limit = [](int digit_bits) { return digit_bits == 0 ? 0 : kPlaneBits / digit_bits; };
-  const int last = last_class(shape), second_limit = limit(shape.second_bits), third_limit = limit(shape.third_bits);
-  const int fourth_limit = kind == CodeKind::sparse ? kPlaneBits : limit(shape.fourth_bits);
-  const int escape = (1 << shape.second_bits) - 1, escape_third = escape + (1 << shape.third_bits) - 1;
-  DigitPlanes second, third, fourth;
-  for (; more != 0; more &= more - 1) {
-    const int lane = std::countr_zero(more), rest = cls[lane] - static_cast<int>(most);
-    const bool deep = shape.third_bits != 0 && rest >= escape, deeper = shape.fourth_bits != 0 && rest >= escape_third;
-    if (cls[lane] <= last && second.count < second_limit && !(deep && third.count == third_limit) &&
-        !((deeper || kind == CodeKind::sparse) && fourth.count == fourth_limit)) [[likely]] {
-      second.add(static_cast<uint32_t>(deep ? escape : rest));
-      if (deep) third.add(static_cast<uint32_t>((deeper ? escape_third : rest) - escape));
-      if (deeper) fourth.add(static_cast<uint32_t>(rest - escape_third));
-      if (kind == CodeKind::sparse) fourth.add(elements[lane] < 128 ? 1 : 0);
-      continue;
-    }
-    const uint8_t* at = elements + lane_offset(bytes, lane);
-    packed[lane] = pack_fixed(shape, split_element(shape, load_element(at, bytes)).raw, 0);
-    streams.blocks.push_back(static_cast<uint8_t>(block));
-    streams.blocks.push_back(static_cast<uint8_t>(block >> 8));
-    streams.lanes.push_back(static_cast<uint8_t>(lane));
-    streams.values.insert(streams.values.end(), at, at + bytes);
-  }
-  for_fields(fixed_bits(shape), [&](int first, int bits, int offset) { pack_field(packed, first, bits, fixed + offset); });
-  second.write(streams.second, shape.second_bits);
-  third.write(streams.third, shape.third_bits);
-  if (kind == CodeKind::sparse || shape.fourth_bits != 0) streams.downwards.push_back(fourth);
-}
-
-template <CodeKind kind>
-void Encoder::encode_blocks(std::span<const uint8_t> elements, PanelCode& out, Streams& streams) const {
-  constexpr size_t decoded = kCodedBlock * element_bytes(kind);
-  const size_t blocks = elements.size() / decoded, block_bytes = static_cast<size_t>(fixed_bits(shape_)) * 8;
-  out.bytes.assign(blocks * block_bytes, 0);
-  for (size_t block = 0; block < blocks; ++block)
-    encode_block<kind>(elements.data() + block * decoded, static_cast<uint32_t>(block), out.bytes.data() + block * block_bytes, streams);
-}
-
 void Encoder::encode(std::span<const uint8_t> elements, PanelCode& out) const {
   Streams streams;
   switch (shape_.kind) {
-    case CodeKind::integer: encode_blocks<CodeKind::integer>(elements, out, streams); break;
-    case CodeKind::odd: encode_blocks<CodeKind::odd>(elements, out, streams); break;
-    case CodeKind::bf16: encode_blocks<CodeKind::bf16>(elements, out, streams); break;
-    case CodeKind::f16: encode_blocks<CodeKind::f16>(elements, out, streams); break;
-    case CodeKind::f32: encode_blocks<CodeKind::f32>(elements, out, streams); break;
-    case CodeKind::e4m3: encode_blocks<CodeKind::e4m3>(elements, out, streams); break;
-    case CodeKind::sparse: encode_blocks<CodeKind::sparse>(elements, out, streams); break;
+    case CodeKind::integer: encode_blocks<CodeKind::integer>(shape_, classes_, elements, out, streams); break;
+    case CodeKind::odd: encode_blocks<CodeKind::odd>(shape_, classes_, elements, out, streams); break;
+    case CodeKind::bf16: encode_blocks<CodeKind::bf16>(shape_, classes_, elements, out, streams); break;
+    case CodeKind::f16: encode_blocks<CodeKind::f16>(shape_, classes_, elements, out, streams); break;
+    case CodeKind::f32: encode_blocks<CodeKind::f32>(shape_, classes_, elements, out, streams); break;
+    case CodeKind::e4m3: encode_blocks<CodeKind::e4m3>(shape_, classes_, elements, out, streams); break;
+    case CodeKind::sparse: encode_blocks<CodeKind::sparse>(shape_, classes_, elements, out, streams); break;
   }
   streams.second.finish();
   streams.third.finish();

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "codec/container.h"
-#include "codec/encoder.h"
+#include "codec/shapes.h"
 
 namespace codecllm {
 

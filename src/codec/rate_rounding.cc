@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "codec/element_split.h"
-#include "codec/encoder.h"
+#include "codec/shapes.h"
 
 namespace codecllm {
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
-#include "codec/encoder.h"
+#include "codec/shapes.h"
 #include "codec/rate.h"
 #include "format/plain_float.h"
 #include "quant/gptq_factor.h"

@@ -80,7 +80,8 @@ bool PartialOutput::take_up(const std::string& fingerprint) {
 }
 
 void PartialOutput::start_over(const std::string& fingerprint) {
-  if (!file_exists(journal_path_) && !fs::is_empty(partial_))
+  // The journal goes just before the directory gets its name; the checksums, the last file that is written, tell whose it is.
+  if (!file_exists(journal_path_) && !file_exists(partial_ + "/" + kChecksumFile) && !fs::is_empty(partial_))
     throw Error(ErrorCode::bad_call, "quantize", "this directory is not one that quantize left; remove it or choose another name",
                 {.file = partial_});
   journal_ = OutputFile(journal_path_, OutputFile::Mode::create);

@@ -101,6 +101,7 @@ TEST_F(CliJson, DryRunsWriteNothing) {
 }
 
 TEST_F(CliJson, BudgetOfDivergence) {
+  if (test::kSanitized) GTEST_SKIP() << "a whole model, several times";
   std::string text;
   for (int i = 0; i < 40; ++i) text += "the man and the hen sat in the sun, again. ";
   temp_.write("text", text);

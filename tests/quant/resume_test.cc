@@ -158,6 +158,13 @@ TEST_F(Resume, ADirectoryOfSomebodyElseIsLeftAlone) {
   EXPECT_EQ(read_file(temp_ / "out.partial/thesis.txt"), "mine");
 }
 
+TEST_F(Resume, KilledJustBeforeTheLastRename) {
+  quantize("whole");
+  std::filesystem::copy(temp_ / "whole", temp_ / "out.partial");
+  quantize("out");
+  EXPECT_EQ(test::difference(temp_ / "out", temp_ / "whole"), "");
+}
+
 TEST_F(Resume, TwoAtATimeAreRefused) {
   quantize("whole");
   bool tried = false;
