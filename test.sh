@@ -5,7 +5,7 @@
 #   release  g++, every test, the layer check, the installed package
 #   asan     clang, warnings as errors, address and undefined-behaviour sanitizers: every test but those of whole models,
 #            with smaller tiles in the AVX-512 products (addresses without lines: preset asan-ubsan has them)
-#   fuzz     the fuzz targets of the same build, FUZZ_SECONDS (default 15) each
+#   fuzz     the fuzz targets of the same build, FUZZ_SECONDS (default 10) each
 #   tsan     thread sanitizer: thread pool, kernels, model, generation
 #   aarch64  cross build of base, format, codec and kernels; their tests under qemu
 # Full logs are in build/logs.
@@ -72,7 +72,7 @@ run_tests() {
 
 # Each target is one test; as many at once as there are CPUs.
 run_fuzzers() {
-  local start=$SECONDS seconds="${FUZZ_SECONDS:-15}" work="$PWD/build/fuzz/corpus" target name good=0 bad=0
+  local start=$SECONDS seconds="${FUZZ_SECONDS:-10}" work="$PWD/build/fuzz/corpus" target name good=0 bad=0
   local -a names=()
   for target in build/fuzz/fuzz/fuzz_*; do
     [ -f "$target" ] && [ -x "$target" ] || continue

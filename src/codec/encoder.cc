@@ -111,6 +111,13 @@ struct Streams {
   std::vector<DigitPlanes> downwards;  // of each block; written from the last to the first
   std::vector<uint8_t> blocks, lanes, values;  // of the exceptions
 
+  void add_exception(uint32_t block, int lane, const uint8_t* value, int bytes) {
+    blocks.push_back(static_cast<uint8_t>(block));
+    blocks.push_back(static_cast<uint8_t>(block >> 8));
+    lanes.push_back(static_cast<uint8_t>(lane));
+    values.insert(values.end(), value, value + bytes);
+  }
+
   // The first block's bits end where the third digits' stream ends.
   void write_downwards(int bits) {
     uint64_t all = 0;
@@ -136,7 +143,36 @@ struct BlockCoder {
   static int limit(int digit_bits) { return digit_bits == 0 ? 0 : kPlaneBits / digit_bits; }
 
   void encode(const uint8_t* elements, uint32_t block, uint8_t* fixed, Streams& streams) const;
+
+ private:
+  struct Levels {
+    Level second, third, fourth;
+    uint64_t unsayable = 0;  // lanes whose class no digits say
+  };
+  bool fits(const Levels& levels) const;
+  uint64_t lanes_that_fit(const Levels& levels) const;
 };
+
+template <CodeKind kind>
+bool BlockCoder<kind>::fits(const Levels& l) const {
+  return l.unsayable == 0 && std::popcount(l.second.lanes) <= second_limit && std::popcount(l.third.lanes) <= third_limit &&
+         std::popcount(l.fourth.lanes) <= fourth_limit;
+}
+
+// Of the lanes with a second digit, in their order, those for whose digits there is room.
+template <CodeKind kind>
+uint64_t BlockCoder<kind>::lanes_that_fit(const Levels& l) const {
+  uint64_t fit = 0;
+  int seconds = 0, thirds = 0, fourths = 0;
+  for (uint64_t rest = l.second.lanes & ~l.unsayable; rest != 0; rest &= rest - 1) {
+    const int lane = std::countr_zero(rest);
+    const bool deep = (l.third.lanes >> lane & 1) != 0, deeper = (l.fourth.lanes >> lane & 1) != 0;
+    if (seconds == second_limit || (deep && thirds == third_limit) || (deeper && fourths == fourth_limit)) continue;
+    seconds += 1, thirds += deep, fourths += deeper;
+    fit |= uint64_t{1} << lane;
+  }
+  return fit;
+}
 
 // Splits a class, eight lanes at a time: what is left of those that reach `escape`, a byte of 255 for each in `reached`.
 uint64_t cut_digit(uint64_t rest, uint64_t reached, int escape, uint8_t* digits) {
@@ -152,8 +188,8 @@ void BlockCoder<kind>::encode(const uint8_t* elements, uint32_t block, uint8_t* 
   split_lanes<kind>(shape, classes, elements, lanes);
   uint8_t(&with_digit)[kCodedBlock] = lanes.fixed[digit_at / 8];
   const int digit_shift = digit_at % 8;
-  Level second, third, fourth;
-  uint64_t unsayable = 0;
+  Levels levels;
+  auto& [second, third, fourth, unsayable] = levels;
   for (int at = 0; at < kCodedBlock; at += 8) {
     const uint64_t cls = load_word(lanes.classes + at), more = bytes_from(cls, most);
     uint8_t first[8];
@@ -171,26 +207,14 @@ void BlockCoder<kind>::encode(const uint8_t* elements, uint32_t block, uint8_t* 
   }
   if constexpr (kind == CodeKind::sparse) fourth.lanes = second.lanes;
 
-  if (unsayable != 0 || std::popcount(second.lanes) > second_limit || std::popcount(third.lanes) > third_limit ||
-      std::popcount(fourth.lanes) > fourth_limit) {
-    uint64_t coded = 0;
-    int seconds = 0, thirds = 0, fourths = 0;
-    for (uint64_t rest = second.lanes; rest != 0; rest &= rest - 1) {
+  if (!fits(levels)) {
+    const uint64_t fit = lanes_that_fit(levels);
+    for (uint64_t rest = second.lanes & ~fit; rest != 0; rest &= rest - 1) {
       const int lane = std::countr_zero(rest);
-      const bool deep = (third.lanes >> lane & 1) != 0, deeper = (fourth.lanes >> lane & 1) != 0;
-      if ((unsayable >> lane & 1) == 0 && seconds < second_limit && !(deep && thirds == third_limit) && !(deeper && fourths == fourth_limit)) {
-        seconds += 1, thirds += deep, fourths += deeper;
-        coded |= uint64_t{1} << lane;
-        continue;
-      }
-      const uint8_t* at = elements + lane_offset(bytes, lane);
       with_digit[lane] &= static_cast<uint8_t>(~(most << digit_shift));
-      streams.blocks.push_back(static_cast<uint8_t>(block));
-      streams.blocks.push_back(static_cast<uint8_t>(block >> 8));
-      streams.lanes.push_back(static_cast<uint8_t>(lane));
-      streams.values.insert(streams.values.end(), at, at + bytes);
+      streams.add_exception(block, lane, elements + lane_offset(bytes, lane), bytes);
     }
-    for (Level* level : {&second, &third, &fourth}) level->lanes &= coded;
+    for (Level* level : {&second, &third, &fourth}) level->lanes &= fit;
   }
   for_fields(fixed_bits(shape), [&](int first, int bits, int offset) { pack_field(lanes.fixed[first / 8], first % 8, bits, fixed + offset); });
   second.planes(shape.second_bits).write(streams.second, shape.second_bits);

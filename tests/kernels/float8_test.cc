@@ -82,7 +82,7 @@ class Float8Tier : public ::testing::TestWithParam<Isa> {};
 
 TEST_P(Float8Tier, ProductsAreWhatTheFormulaGives) {
   Rng rng(1);
-  const int64_t shapes[][3] = {{1, 1, 1}, {16, 64, 1}, {17, 33, 2}, {48, 172, 3}, {33, 1000, 5}, {80, 513, 13}, {40, 384, 9}};
+  const int64_t shapes[][3] = {{1, 1, 1}, {16, 64, 1}, {17, 33, 2}, {48, 172, 3}, {33, 520, 5}, {48, 297, 13}, {40, 384, 9}};
   for (const auto& [rows, columns, batch] : shapes)
     for (Element element : kFloat8)
       for (int64_t group : {columns, int64_t{128}})
