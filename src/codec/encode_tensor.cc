@@ -42,10 +42,13 @@ uint64_t encode_tensor(ThreadPool& pool, const TensorShape& shape, PanelFill fil
   const uint64_t prefix = prefix_bytes(size_only);
   const auto wave = static_cast<int64_t>(std::max<size_t>(pool.threads() * 2, (size_t{8} << 20) / panel_bytes));
   uint64_t at = prefix;
+  // Kept from wave to wave: fresh memory costs more than what is done with it.
+  std::vector<CodedPanel> panels(static_cast<size_t>(std::min(wave, shape.panels)));
+  std::vector<std::vector<uint8_t>> scratch(pool.threads());
   for (int64_t first = 0; first < shape.panels; first += wave) {
-    std::vector<CodedPanel> panels(static_cast<size_t>(std::min(wave, shape.panels - first)));
-    pool.parallel_for(panels.size(), 1, [&](size_t begin, size_t end, int) {
-      std::vector<uint8_t> elements;
+    panels.resize(static_cast<size_t>(std::min(wave, shape.panels - first)));
+    pool.parallel_for(panels.size(), 1, [&](size_t begin, size_t end, int thread) {
+      std::vector<uint8_t>& elements = scratch[static_cast<size_t>(thread)];
       for (size_t p = begin; p < end; ++p) {
         elements.assign(panel_bytes, 0);
         fill(first + static_cast<int64_t>(p), elements.data());
