@@ -116,7 +116,7 @@ run_stage() {
       # Some kernels place mappings where this sanitizer keeps its shadow, unless told not to randomize.
       local -a fixed=()
       setarch "$(uname -m)" -R true 2>/dev/null && fixed=(setarch "$(uname -m)" -R)
-      # Numbers that one thread computes are left to the other stages.
+      # Minutes of numbers; other tests run the same products on as many threads.
       build tsan tsan &&
         GTEST_FILTER='-*ProductsAreWhatTheFormulaGives*:*EveryShape*:*EveryCode*:*IntegerProducts*:Matrix.*:Utf8.*' \
           run_tests tsan tsan ${fixed[@]+"${fixed[@]}"}

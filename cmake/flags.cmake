@@ -16,7 +16,7 @@ if(CODECLLM_SANITIZE)
   set(kernel_level -O1)
   set(command_level -O0)
   target_compile_definitions(codecllm_flags INTERFACE CODECLLM_SANITIZED)
-  # A null pointer faults by itself; these two checks are a third of what there is to compile.
+  # A null pointer that is read or written faults by itself; these two checks are a third of what there is to compile.
   target_compile_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE} -fno-sanitize=null,vptr -fno-omit-frame-pointer
                          -fno-sanitize-recover=all)
   target_link_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE})

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The C interface. Functions that can fail return NULL or a negative number; codecllm_last_error then says why, in one
- * sentence, for the calling thread. Strings are UTF-8; those returned belong to the object they came from and live until
+ * sentence, for the calling thread, until its next call that fails. Strings are UTF-8; those returned belong to the object they came from and live until
  * its next call, unless said otherwise. */
 #ifndef CODECLLM_CODECLLM_H_
 #define CODECLLM_CODECLLM_H_
@@ -20,7 +20,7 @@ typedef struct codecllm_session codecllm_session;
 CODECLLM_API const char* codecllm_version(void);
 CODECLLM_API const char* codecllm_last_error(void);
 
-/* threads 0: one per available CPU. */
+/* threads 0: one per available CPU; at most 1024. */
 CODECLLM_API codecllm_context* codecllm_context_new(int threads);
 CODECLLM_API void codecllm_context_free(codecllm_context* context);
 
@@ -32,7 +32,8 @@ CODECLLM_API void codecllm_model_free(codecllm_model* model);
 CODECLLM_API codecllm_session* codecllm_session_new(codecllm_model* model, int64_t capacity);
 CODECLLM_API void codecllm_session_free(codecllm_session* session);
 
-/* Greedy where temperature is 0. Returns the generated text, or NULL. */
+/* Goes on with the session's text: what was said and generated before stays in its capacity. Greedy where temperature is 0.
+ * Returns the generated text, or NULL. */
 CODECLLM_API const char* codecllm_generate(codecllm_session* session, const char* prompt, int64_t max_tokens,
                                            float temperature, uint64_t seed);
 

@@ -5,10 +5,13 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/cpu.h"
+#include "codecllm/error.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -87,22 +90,33 @@ struct ThreadPool::State {
       take_pieces(worker, seen);
     }
   }
+
+  void end() {
+    stop.store(true, std::memory_order_relaxed);
+    range.fetch_add(1, std::memory_order_release);
+    range.notify_all();
+    for (auto& worker : workers) worker.join();
+    workers.clear();
+  }
 };
 
 ThreadPool::ThreadPool(int threads) : state_(new State) {
   if (threads <= 0) threads = available_cpus();
-  for (int worker = 1; worker < threads; ++worker)
-    state_->workers.emplace_back([state = state_.get(), worker] { state->worker_loop(worker); });
+  if (threads > kMaxThreads) throw Error(ErrorCode::bad_call, "threads", std::to_string(threads) + " threads are more than " + std::to_string(kMaxThreads));
+  try {
+    for (int worker = 1; worker < threads; ++worker)
+      state_->workers.emplace_back([state = state_.get(), worker] { state->worker_loop(worker); });
+  } catch (const std::system_error&) {
+    const size_t started = state_->workers.size() + 1;
+    state_->end();
+    throw Error(ErrorCode::bad_call, "threads", "the system gives " + std::to_string(started) + " of " + std::to_string(threads) + " threads");
+  }
 }
 
 ThreadPool::ThreadPool(ThreadPool&&) noexcept = default;
 
 ThreadPool::~ThreadPool() {
-  if (!state_) return;
-  state_->stop.store(true, std::memory_order_relaxed);
-  state_->range.fetch_add(1, std::memory_order_release);
-  state_->range.notify_all();
-  for (auto& worker : state_->workers) worker.join();
+  if (state_) state_->end();
 }
 
 int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }

@@ -8,12 +8,16 @@
 
 namespace codecllm {
 
+constexpr int kMaxThreads = 1024;
+
 // Threads that wait for ranges of work. A decode step starts one to two hundred ranges, so a waiting thread spins for
 // some microseconds before it sleeps; and its synchronization is plain std::atomic, which the thread sanitizer sees
 // (pthreadpool's and OpenMP's, in uninstrumented libraries, it does not).
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // 0: one per available CPU; the calling thread counts as one
+  // 0: one per available CPU; the calling thread counts as one. Throws Error(bad_call) for more than kMaxThreads, and for
+  // more than the system gives.
+  explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(ThreadPool&&) noexcept;
 

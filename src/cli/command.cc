@@ -90,7 +90,7 @@ void Globals::print_json(const char* schema, const OrderedJson& fields) const {
 CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const char* help, Action action) {
   CLI::App& command = *app.add_subcommand(name, help);
   command.add_flag("--json", globals.json, "One JSON object on stdout, nothing else there");
-  command.add_option("--threads", globals.threads, "Threads (default: one per available CPU)")->check(CLI::Range(0, 1024));
+  command.add_option("--threads", globals.threads, "Threads (default: one per available CPU)")->check(CLI::Range(0, kMaxThreads));
   command.add_option("--device", globals.device, "cpu or cuda")->capture_default_str();
   command.add_option("--isa", globals.isa, "Force an ISA tier (as CODECLLM_ISA does)");
   command.add_flag("-q,--quiet", globals.quiet, "No progress and no notes");

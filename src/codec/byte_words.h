@@ -2,10 +2,13 @@
 // Eight bytes at a time as one little-endian word.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
 namespace codecllm {
+
+static_assert(std::endian::native == std::endian::little);
 
 inline uint64_t load_word(const uint8_t* at) {
   uint64_t word;

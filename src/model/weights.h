@@ -58,4 +58,7 @@ BlockWeights load_block(const Context& context, const Checkpoint& checkpoint, co
 // config.json and, where it exists, generation_config.json of a checkpoint.
 ModelSpec read_spec(const Checkpoint& checkpoint);
 
+// Throws Error(bad_input) that names the first tensor that the model needs and the checkpoint lacks.
+void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint);
+
 }  // namespace codecllm

@@ -32,6 +32,13 @@ void for_companions(const Checkpoint& checkpoint, const std::function<void(const
     if (is_companion(entry)) put(entry.path().filename(), read_file(entry.path()));
 }
 
+void check_companions(const Checkpoint& checkpoint) {
+  if (checkpoint.gguf() != nullptr) return;  // made, not copied
+  for_companions(checkpoint, [&](const std::string& name, const std::string& text) {
+    if (name.ends_with(".json")) parse_json(text, checkpoint.directory() + "/" + name);
+  });
+}
+
 OrderedJson config_of_output(const Checkpoint& checkpoint) {
   return checkpoint.gguf() != nullptr ? OrderedJson(checkpoint.config()) : OrderedJson::parse(read_file(checkpoint.config_path()));
 }

@@ -16,6 +16,11 @@ namespace codecllm {
 
 namespace fs = std::filesystem;
 
+void refuse_existing_output(const std::string& directory) {
+  ::unlink((directory + "/" + kJournalFile).c_str());  // of a call that was killed when all else was done
+  refuse_existing(directory);
+}
+
 PartialOutput::Lock::Lock(const std::string& directory)
     : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
   if (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
@@ -30,7 +35,7 @@ void PartialOutput::Lock::sync() const { ::fsync(fd_); }
 PartialOutput::PartialOutput(std::string directory, std::unique_ptr<WeightFiles> files, const std::string& fingerprint)
     : directory_(std::move(directory)), files_(std::move(files)) {
   while (directory_.size() > 1 && directory_.back() == '/') directory_.pop_back();
-  refuse_existing(directory_);
+  refuse_existing_output(directory_);
   partial_ = directory_ + ".partial";
   journal_path_ = partial_ + "/" + kJournalFile;
   std::error_code code;
@@ -80,8 +85,7 @@ bool PartialOutput::take_up(const std::string& fingerprint) {
 }
 
 void PartialOutput::start_over(const std::string& fingerprint) {
-  // The journal goes just before the directory gets its name; the checksums, the last file that is written, tell whose it is.
-  if (!file_exists(journal_path_) && !file_exists(partial_ + "/" + kChecksumFile) && !fs::is_empty(partial_))
+  if (!file_exists(journal_path_) && !fs::is_empty(partial_))
     throw Error(ErrorCode::bad_call, "quantize", "this directory is not one that quantize left; remove it or choose another name",
                 {.file = partial_});
   journal_ = OutputFile(journal_path_, OutputFile::Mode::create);
@@ -127,11 +131,12 @@ void PartialOutput::write_file(const std::string& base_name, std::string_view te
   write_file_atomically(partial_ + "/" + base_name, text);
 }
 
+// The journal goes last: without it nothing tells that the directory is ours.
 void PartialOutput::commit() {
-  ::unlink(journal_path_.c_str());
   lock_->sync();
   if (::rename(partial_.c_str(), directory_.c_str()) != 0)
     throw Error(ErrorCode::io, "write", std::strerror(errno), {.file = directory_});
+  ::unlink((directory_ + "/" + kJournalFile).c_str());
 }
 
 void PartialOutput::discard() {

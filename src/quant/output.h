@@ -14,6 +14,9 @@ namespace codecllm {
 
 inline constexpr const char* kJournalFile = ".codecllm-journal";  // a name that no file of a model has
 
+// Throws Error(bad_call) where the directory is there already.
+void refuse_existing_output(const std::string& directory);
+
 class PartialOutput {
  public:
   // `fingerprint` says what is being made from what, in one line; a partial directory with another fingerprint is started

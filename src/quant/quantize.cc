@@ -333,9 +333,11 @@ static OutlierColumns outlier_columns(const Context& context, const Checkpoint& 
 QuantizeResult quantize_checkpoint(const Context& context, const std::string& model, const std::string& output_path,
                                    const QuantizeOptions& options, const Progress& progress) {
   Stopwatch clock;
-  refuse_existing(output_path);
+  refuse_existing_output(output_path);
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
+  check_tensors(spec, checkpoint);
+  check_companions(checkpoint);
   if (options.recipe.empty()) check_coded(options);
   QuantizeJob job = plan_job(checkpoint, spec, options);  // what it refuses is refused before any calibration
   const Stopwatch search;

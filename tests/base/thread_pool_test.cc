@@ -33,6 +33,8 @@ TEST(ThreadPool, ThrowsTheBodysException) {
   EXPECT_EQ(sum, 100);
 }
 
+TEST(ThreadPool, NotMoreThanMayBe) { EXPECT_THROW(ThreadPool(kMaxThreads + 1), Error); }
+
 TEST(ThreadPool, ManyCallersShareIt) {
   ThreadPool pool(2);
   std::vector<std::thread> callers;

@@ -104,6 +104,29 @@ TEST_F(Failure, TensorsThatAreNotWhatTheConfigSaysAreNamed) {
   EXPECT_NE(message.find(kDown), std::string::npos) << message;
 }
 
+TEST_F(Failure, TensorsThatTheModelLacks) {
+  for (const std::string name : {"model.norm.weight", "model.layers.0.post_attention_layernorm.weight", "lm_head.weight"}) {
+    const std::string model = source([&](Tensors& t) { t.erase(name); });
+    EXPECT_NE(refused(model, "int8").find(name), std::string::npos) << name;
+  }
+  EXPECT_NE(refused(source([](Tensors& t) { t.erase(kDown); }), "int8").find(kDown), std::string::npos);
+}
+
+TEST_F(Failure, LayersThatConfigDoesNotKnow) {
+  const std::string model = source([](Tensors&) {});
+  Json config = read_json_file(model + "/config.json");
+  config["num_hidden_layers"] = 1;
+  write_file_atomically(model + "/config.json", config.dump());
+  EXPECT_NE(refused(model, "int8").find("1 layers"), std::string::npos);
+  test::error_of([&] { load_model(test::two_threads(), model); }, ErrorCode::bad_input);
+}
+
+TEST_F(Failure, ADamagedTokenizerIsNotPassedOn) {
+  const std::string model = source([](Tensors&) {});
+  write_file_atomically(model + "/tokenizer.json", R"({"a":)");
+  EXPECT_NE(refused(model, "int8").find("tokenizer.json"), std::string::npos);
+}
+
 TEST_F(Failure, RowsOfZerosAreFine) {
   const std::string model = source([&](Tensors& t) {
     for (size_t i = 0; i < 80; ++i) test::set_value(t.at(kDown), i, 0);

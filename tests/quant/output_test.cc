@@ -67,7 +67,7 @@ TEST(QuantizeOutput, OtherFilesAreCopiedAndOtherWeightsAreNot) {
   const std::string source = test::copied_model("llama-bf16", temp / "m");
   std::string bytes;
   for (int i = 0; i < 3000; ++i) bytes += static_cast<char>(i * 7);
-  for (const char* name : {"tokenizer.json", "merges.txt", "LICENSE", ".gitattributes"})
+  for (const char* name : {"tokenizer.model", "merges.txt", "LICENSE", ".gitattributes"})
     temp.write(std::string("m/") + name, bytes + name);
   for (const char* name :
        {"pytorch_model.bin", "model.gguf", "extra.safetensors", "pytorch_model.bin.index.json"})
@@ -79,9 +79,9 @@ TEST(QuantizeOutput, OtherFilesAreCopiedAndOtherWeightsAreNot) {
   std::vector<std::string> names;
   for (const auto& [name, text] : files) names.push_back(name);
   EXPECT_EQ(names, (std::vector<std::string>{".gitattributes", "LICENSE", "codecllm_checksums.json", "config.json",
-                                             "merges.txt", "model.safetensors", "tokenizer.json"}));
+                                             "merges.txt", "model.safetensors", "tokenizer.model"}));
   EXPECT_EQ(files.at("LICENSE"), bytes + "LICENSE");
-  EXPECT_EQ(files.at("tokenizer.json"), bytes + "tokenizer.json");
+  EXPECT_EQ(files.at("tokenizer.model"), bytes + "tokenizer.model");
   EXPECT_FALSE(test::exists(temp / "q.partial"));
 }
 

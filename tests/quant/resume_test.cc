@@ -158,11 +158,19 @@ TEST_F(Resume, ADirectoryOfSomebodyElseIsLeftAlone) {
   EXPECT_EQ(read_file(temp_ / "out.partial/thesis.txt"), "mine");
 }
 
-TEST_F(Resume, KilledJustBeforeTheLastRename) {
+TEST_F(Resume, KilledWhenAllIsDoneItLeavesNoJournal) {
+  quantize("whole");
+  std::filesystem::copy(temp_ / "whole", temp_ / "out");
+  temp_.write(std::string("out/") + kJournalFile, "lines");
+  test::error_of([&] { quantize("out"); }, ErrorCode::bad_call);
+  EXPECT_EQ(test::difference(temp_ / "out", temp_ / "whole"), "");
+}
+
+TEST_F(Resume, AFinishedModelOfThatNameIsLeftAlone) {
   quantize("whole");
   std::filesystem::copy(temp_ / "whole", temp_ / "out.partial");
-  quantize("out");
-  EXPECT_EQ(test::difference(temp_ / "out", temp_ / "whole"), "");
+  test::error_of([&] { quantize("out"); }, ErrorCode::bad_call);
+  EXPECT_EQ(test::difference(temp_ / "out.partial", temp_ / "whole"), "");
 }
 
 TEST_F(Resume, TwoAtATimeAreRefused) {

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+
+#include "codecllm/codecllm.h"
+
+namespace codecllm {
+namespace {
+
+// What a caller passes on without a look at it: the NULL of a call that failed.
+TEST(CInterface, NullIsAnErrorAndNoCrash) {
+  EXPECT_EQ(codecllm_context_new(100000000), nullptr);
+  EXPECT_THAT(codecllm_last_error(), testing::HasSubstr("100000000 threads"));
+  EXPECT_EQ(codecllm_model_load(nullptr, "m"), nullptr);
+  EXPECT_THAT(codecllm_last_error(), testing::HasSubstr("the context is NULL"));
+  codecllm_context* context = codecllm_context_new(1);
+  ASSERT_NE(context, nullptr);
+  EXPECT_EQ(codecllm_model_load(context, nullptr), nullptr);
+  EXPECT_THAT(codecllm_last_error(), testing::HasSubstr("the directory is NULL"));
+  EXPECT_EQ(codecllm_session_new(nullptr, 0), nullptr);
+  EXPECT_EQ(codecllm_generate(nullptr, "x", 1, 0, 0), nullptr);
+  EXPECT_LT(codecllm_quantize(context, "m", nullptr, "int8"), 0);
+  codecllm_context_free(context);
+  codecllm_context_free(nullptr);
+}
+
+}  // namespace
+}  // namespace codecllm
