@@ -21,6 +21,7 @@ if(CODECLLM_SANITIZE)
                          -fno-sanitize-recover=all)
   target_link_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE})
 endif()
+
 # The presets compile each folder as one translation unit (`dev` does not): three times faster from scratch, and a name
 # that stands twice in a folder is noticed whatever else the folder holds.
 function(unity_by_folder target)

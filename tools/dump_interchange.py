@@ -23,7 +23,9 @@ import json
 import pathlib
 import shutil
 import string
+import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import torch
@@ -240,7 +242,6 @@ def with_gptqmodel(folder):
 
 
 def run(*command):
-    import subprocess
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -282,7 +283,6 @@ def gguf_by_us(binary, work, kind, out):
 
 
 def ours(binary):
-    import tempfile
     out = {"input_ids": IDS}
     with tempfile.TemporaryDirectory() as work:
         for scheme in OURS:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The C interface. Functions that can fail return NULL or a negative number; codecllm_last_error then says why, in one
- * sentence, for the calling thread, until its next call that fails. Strings are UTF-8; those returned belong to the object they came from and live until
- * its next call, unless said otherwise. */
+ * sentence, for the calling thread, until its next call that fails. Strings are UTF-8; those returned belong to the
+ * object they came from and live until its next call, unless said otherwise. */
 #ifndef CODECLLM_CODECLLM_H_
 #define CODECLLM_CODECLLM_H_
 

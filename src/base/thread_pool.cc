@@ -91,12 +91,11 @@ struct ThreadPool::State {
     }
   }
 
-  void end() {
+  ~State() {
     stop.store(true, std::memory_order_relaxed);
     range.fetch_add(1, std::memory_order_release);
     range.notify_all();
     for (auto& worker : workers) worker.join();
-    workers.clear();
   }
 };
 
@@ -107,17 +106,13 @@ ThreadPool::ThreadPool(int threads) : state_(new State) {
     for (int worker = 1; worker < threads; ++worker)
       state_->workers.emplace_back([state = state_.get(), worker] { state->worker_loop(worker); });
   } catch (const std::system_error&) {
-    const size_t started = state_->workers.size() + 1;
-    state_->end();
-    throw Error(ErrorCode::bad_call, "threads", "the system gives " + std::to_string(started) + " of " + std::to_string(threads) + " threads");
+    throw Error(ErrorCode::bad_call, "threads", "the system gives " + std::to_string(state_->workers.size() + 1) + " of " + std::to_string(threads) + " threads");
   }
 }
 
 ThreadPool::ThreadPool(ThreadPool&&) noexcept = default;
 
-ThreadPool::~ThreadPool() {
-  if (state_) state_->end();
-}
+ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
 

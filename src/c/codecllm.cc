@@ -36,13 +36,12 @@ Result guarded(Result failed, const Body& body) {
   return failed;
 }
 
-// Throws for a pointer of the caller's that is null.
+// The caller's pointer; throws where it is null.
 template <class T>
-T& given(T* pointer, const char* what) {
+T* given(T* pointer, const char* what) {
   if (pointer == nullptr) throw codecllm::Error(codecllm::ErrorCode::bad_call, "call", std::string(what) + " is NULL");
-  return *pointer;
+  return pointer;
 }
-const char* given_text(const char* text, const char* what) { return &given(text, what); }
 
 }  // namespace
 
@@ -55,30 +54,32 @@ codecllm_context* codecllm_context_new(int threads) {
 void codecllm_context_free(codecllm_context* context) { delete context; }
 
 codecllm_model* codecllm_model_load(codecllm_context* context, const char* directory) {
-  return guarded<codecllm_model*>(nullptr, [&] { return new codecllm_model{codecllm::Model::load(given(context, "the context").context, given_text(directory, "the directory"))}; });
+  return guarded<codecllm_model*>(nullptr, [&] {
+    return new codecllm_model{codecllm::Model::load(given(context, "the context")->context, given(directory, "the directory"))};
+  });
 }
 void codecllm_model_free(codecllm_model* model) { delete model; }
 
 codecllm_session* codecllm_session_new(codecllm_model* model, int64_t capacity) {
   return guarded<codecllm_session*>(
-      nullptr, [&] { return new codecllm_session{codecllm::Session(given(model, "the model").model, capacity), {}}; });
+      nullptr, [&] { return new codecllm_session{codecllm::Session(given(model, "the model")->model, capacity), {}}; });
 }
 void codecllm_session_free(codecllm_session* session) { delete session; }
 
 const char* codecllm_generate(codecllm_session* session, const char* prompt, int64_t max_tokens, float temperature,
                               uint64_t seed) {
   return guarded<const char*>(nullptr, [&] {
-    codecllm_session& own = given(session, "the session");
-    own.text = own.session.generate(given_text(prompt, "the prompt"), {.max_tokens = max_tokens, .temperature = temperature, .seed = seed}).text;
-    return own.text.c_str();
+    codecllm_session* own = given(session, "the session");
+    own->text = own->session.generate(given(prompt, "the prompt"), {.max_tokens = max_tokens, .temperature = temperature, .seed = seed}).text;
+    return own->text.c_str();
   });
 }
 
 int codecllm_quantize(codecllm_context* context, const char* model, const char* output, const char* scheme) {
   return guarded<int>(-1, [&] {
-    codecllm::quantize(given(context, "the context").context, {.model = given_text(model, "the model"),
-                                                               .output = given_text(output, "the output"),
-                                                               .scheme = given_text(scheme, "the scheme")});
+    codecllm::quantize(given(context, "the context")->context, {.model = given(model, "the model"),
+                                                                .output = given(output, "the output"),
+                                                                .scheme = given(scheme, "the scheme")});
     return 0;
   });
 }

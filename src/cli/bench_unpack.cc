@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "cli/bench_modes.h"
 #include "cli/unpack.h"
 #include "gen/measure.h"

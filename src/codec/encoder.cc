@@ -105,6 +105,9 @@ void pack_field(const uint8_t (&lanes)[kCodedBlock], int first, int bits, uint8_
   }
 }
 
+// Of what is stored from the end downwards: fourth digits, or signs; 0: neither.
+int bits_downwards(const CodeShape& shape) { return shape.kind == CodeKind::sparse ? 1 : shape.fourth_bits; }
+
 struct Streams {
   std::vector<uint8_t> second_bytes, third_bytes, fourth_bytes;
   BitWriter second{second_bytes}, third{third_bytes}, fourth{fourth_bytes};
@@ -139,7 +142,7 @@ struct BlockCoder {
   const int most = (1 << shape.first_bits) - 1, digit_at = std::countr_zero(pack_fixed(shape, 0, 1)), last = last_class(shape);
   const int escape = (1 << shape.second_bits) - 1, third_escape = (1 << shape.third_bits) - 1;
   const int second_limit = limit(shape.second_bits), third_limit = limit(shape.third_bits);
-  const int fourth_bits = kind == CodeKind::sparse ? 1 : shape.fourth_bits, fourth_limit = limit(fourth_bits);
+  const int fourth_bits = bits_downwards(shape), fourth_limit = limit(fourth_bits);
   static int limit(int digit_bits) { return digit_bits == 0 ? 0 : kPlaneBits / digit_bits; }
 
   void encode(const uint8_t* elements, uint32_t block, uint8_t* fixed, Streams& streams) const;
@@ -239,16 +242,15 @@ Encoder::Encoder(const CodeShape& shape) : shape_(shape), classes_(classes_of(sh
 Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples) {
   ClassCounts histogram;
   for (const auto& sample : samples) histogram.add(kind, sample);
-  std::vector<CodeShape> shapes = shapes_of(kind, histogram);
-  std::stable_sort(shapes.begin(), shapes.end(), [&](const CodeShape& a, const CodeShape& b) {
-    return handicap(a) * estimated_bits(a, histogram) < handicap(b) * estimated_bits(b, histogram);
-  });
+  std::vector<std::pair<double, CodeShape>> shapes;  // by what they are expected to take
+  for (const CodeShape& shape : shapes_of(kind, histogram)) shapes.emplace_back(handicap(shape) * estimated_bits(shape, histogram), shape);
+  std::ranges::stable_sort(shapes, {}, &std::pair<double, CodeShape>::first);
   // The estimate does not see how classes cluster in blocks; coding a part of the sample does.
   constexpr size_t kTried = 3, kTriedBytes = size_t{1} << 18;
   double least = INFINITY;
   PanelCode code;
   for (size_t i = 0; i < std::min(kTried, shapes.size()); ++i) {
-    const Encoder candidate(shapes[i]);
+    const Encoder candidate(shapes[i].second);
     size_t bytes = 0, coded = 0;
     for (const auto& sample : samples) {
       if (coded >= kTriedBytes) break;
@@ -256,10 +258,10 @@ Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> sample
       bytes += code.bytes.size();
       coded += sample.size();
     }
-    const double cost = handicap(shapes[i]) * static_cast<double>(bytes);
+    const double cost = handicap(candidate.shape()) * static_cast<double>(bytes);
     if (cost >= least) continue;
     least = cost;
-    shape_ = shapes[i];
+    shape_ = candidate.shape();
   }
   classes_ = classes_of(shape_);
 }
@@ -277,7 +279,7 @@ void Encoder::encode(std::span<const uint8_t> elements, PanelCode& out) const {
   }
   streams.second.finish();
   streams.third.finish();
-  streams.write_downwards(shape_.kind == CodeKind::sparse ? 1 : shape_.fourth_bits);
+  streams.write_downwards(bits_downwards(shape_));
   out.second_bytes = static_cast<uint32_t>(streams.second_bytes.size());
   out.third_bytes = static_cast<uint32_t>(streams.third_bytes.size());
   for (const auto* part : {&streams.second_bytes, &streams.third_bytes, &streams.blocks, &streams.lanes, &streams.values})

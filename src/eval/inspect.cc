@@ -146,21 +146,12 @@ class Inspector {
 
   void look_at_layers() {
     ++result_.kinds["embedding"];
-    need(spec_.embedding + ".weight", {spec_.vocab, spec_.hidden});
-    need(spec_.final_norm + ".weight", {spec_.hidden});
-    for (int64_t i = 0; i < spec_.layers; ++i) {
-      const BlockNames names = spec_.block(i);
-      need(names.input_norm + ".weight", {spec_.hidden});
-      need(names.mlp_norm + ".weight", {spec_.hidden});
-      if (spec_.qk_norm) need(names.q_norm + ".weight", {spec_.head_dim});
-      if (spec_.qk_norm) need(names.k_norm + ".weight", {spec_.head_dim});
-    }
+    for (const PlainTensorSpec& tensor : spec_.plain_tensors()) need(tensor.name, tensor.shape);
     double bits = 0, weights = 0;
     for (const LinearSpec& linear : spec_.linears()) {
       if (linear.kind == LinearKind::lm_head && spec_.tied_head) continue;
       ++result_.linear_layers;
       ++result_.kinds[linear.kind == LinearKind::attention ? "attention" : linear.kind == LinearKind::mlp ? "mlp" : "lm_head"];
-      if (linear.bias) need(linear.name + ".bias", {linear.rows});
       const auto n = static_cast<double>(linear.rows) * static_cast<double>(linear.columns);
       try {
         const double layer_bits = 8 * layer_bytes(linear);

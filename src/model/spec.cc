@@ -119,6 +119,19 @@ std::vector<LinearSpec> ModelSpec::linears() const {
   return list;
 }
 
+std::vector<PlainTensorSpec> ModelSpec::plain_tensors() const {
+  std::vector<PlainTensorSpec> list = {{embedding + ".weight", {vocab, hidden}}, {final_norm + ".weight", {hidden}}};
+  for (int64_t i = 0; i < layers; ++i) {
+    const BlockNames names = block(i);
+    for (const std::string& norm : {names.input_norm, names.mlp_norm}) list.push_back({norm + ".weight", {hidden}});
+    if (qk_norm)
+      for (const std::string& norm : {names.q_norm, names.k_norm}) list.push_back({norm + ".weight", {head_dim}});
+  }
+  for (const LinearSpec& linear : linears())
+    if (linear.bias) list.push_back({linear.name + ".bias", {linear.rows}});
+  return list;
+}
+
 double ModelSpec::parameters() const {
   double total = static_cast<double>(vocab) * static_cast<double>(hidden) * (tied_head ? 1 : 2);
   for (const LinearSpec& linear : linears())

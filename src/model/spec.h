@@ -38,6 +38,12 @@ struct LinearSpec {
   int fused_group;        // engines that fuse layers need one scheme within a group; -1: alone
 };
 
+// A tensor that is no matrix of a linear layer.
+struct PlainTensorSpec {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
 // Names of one decoder block's tensors in the checkpoint, without ".weight".
 struct BlockNames {
   std::string input_norm, q, k, v, q_norm, k_norm, o, mlp_norm, gate, up, down;
@@ -60,6 +66,9 @@ struct ModelSpec {
 
   // All linear layers in model order, lm_head last (also when tied: then its weight is the embedding).
   std::vector<LinearSpec> linears() const;
+
+  // What a model needs beside their weights: embedding, norms, biases.
+  std::vector<PlainTensorSpec> plain_tensors() const;
 
   double parameters() const;  // all weights, the tied head counted once
 };

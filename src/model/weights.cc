@@ -2,7 +2,6 @@
 #include "model/weights.h"
 
 #include "base/file.h"
-#include "io/coded_tensors.h"
 #include "io/packed_tensors.h"
 
 namespace codecllm {
@@ -31,20 +30,13 @@ ModelSpec read_spec(const Checkpoint& checkpoint) {
 }
 
 void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint) {
-  const auto need = [&](const std::string& module, const char* suffix) {
-    if (!is_stored_quantized(checkpoint, module) && checkpoint.find(module + kCodedSuffix) == nullptr) checkpoint.need(module + suffix);
-  };
-  for (const std::string& module : {spec.embedding, spec.final_norm}) need(module, ".weight");
-  for (int64_t i = 0; i < spec.layers; ++i) {
-    const BlockNames names = spec.block(i);
-    for (const std::string& norm : {names.input_norm, names.mlp_norm}) need(norm, ".weight");
-    if (spec.qk_norm)
-      for (const std::string& norm : {names.q_norm, names.k_norm}) need(norm, ".weight");
-  }
+  const auto is_coded = [&](const std::string& name) { return checkpoint.find(name + "_coded") != nullptr; };
+  for (const PlainTensorSpec& tensor : spec.plain_tensors())
+    if (!is_coded(tensor.name)) checkpoint.need(tensor.name);
   for (const LinearSpec& linear : spec.linears()) {
     if (linear.kind == LinearKind::lm_head && spec.tied_head) continue;
-    need(linear.name, ".weight");
-    if (linear.bias) checkpoint.need(linear.name + ".bias");
+    const std::string name = linear.name + ".weight";
+    if (!is_stored_quantized(checkpoint, linear.name) && !is_coded(name)) checkpoint.need(name);
   }
 }
 

@@ -28,15 +28,12 @@ void for_companions(const Checkpoint& checkpoint, const std::function<void(const
     for (const auto& [name, text] : gguf_companions(*checkpoint.gguf())) put(name, text);
     return;
   }
-  for (const auto& entry : fs::directory_iterator(checkpoint.directory()))
-    if (is_companion(entry)) put(entry.path().filename(), read_file(entry.path()));
-}
-
-void check_companions(const Checkpoint& checkpoint) {
-  if (checkpoint.gguf() != nullptr) return;  // made, not copied
-  for_companions(checkpoint, [&](const std::string& name, const std::string& text) {
-    if (name.ends_with(".json")) parse_json(text, checkpoint.directory() + "/" + name);
-  });
+  for (const auto& entry : fs::directory_iterator(checkpoint.directory())) {
+    if (!is_companion(entry)) continue;
+    const std::string text = read_file(entry.path());
+    if (entry.path().extension() == ".json") parse_json(text, entry.path());
+    put(entry.path().filename(), text);
+  }
 }
 
 OrderedJson config_of_output(const Checkpoint& checkpoint) {

@@ -11,10 +11,8 @@ namespace codecllm {
 
 // put(name, text) for each file of a directory, or for what a GGUF file holds of them. Left behind are config.json and
 // what tells about the source's own weights (indexes, other formats, how they were quantized), and files over 64 MB.
+// Throws Error(bad_input) for a .json that is none.
 void for_companions(const Checkpoint& checkpoint, const std::function<void(const std::string& name, const std::string& text)>& put);
-
-// Throws Error(bad_input) that names the first of these files that should hold JSON and does not.
-void check_companions(const Checkpoint& checkpoint);
 
 // config.json of the source with its keys in their order; made from the metadata of a GGUF file.
 OrderedJson config_of_output(const Checkpoint& checkpoint);

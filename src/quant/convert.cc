@@ -49,7 +49,7 @@ ConvertResult convert_checkpoint(const Context& context, const std::string& mode
   for (const TargetRow& row : kConvertTargets) {
     known += (known.empty() ? "" : ", ") + std::string(row.name);
     if (options.format != row.name) continue;
-    refuse_existing(output);
+    refuse_existing_output(output);
     const Checkpoint checkpoint(model);
     const ModelSpec spec = read_spec(checkpoint);
     ConvertJob job = {context, checkpoint, spec, QuantConfig::read(checkpoint.config(), checkpoint.config_path()), output, options, progress, {}};

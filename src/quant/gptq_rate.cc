@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <mutex>
 
-#include "codec/shapes.h"
 #include "codec/rate.h"
+#include "codec/shapes.h"
 #include "format/plain_float.h"
 #include "quant/gptq_factor.h"
 

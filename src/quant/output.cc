@@ -35,7 +35,7 @@ void PartialOutput::Lock::sync() const { ::fsync(fd_); }
 PartialOutput::PartialOutput(std::string directory, std::unique_ptr<WeightFiles> files, const std::string& fingerprint)
     : directory_(std::move(directory)), files_(std::move(files)) {
   while (directory_.size() > 1 && directory_.back() == '/') directory_.pop_back();
-  refuse_existing_output(directory_);
+  refuse_existing(directory_);
   partial_ = directory_ + ".partial";
   journal_path_ = partial_ + "/" + kJournalFile;
   std::error_code code;

@@ -337,7 +337,6 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
   check_tensors(spec, checkpoint);
-  check_companions(checkpoint);
   if (options.recipe.empty()) check_coded(options);
   QuantizeJob job = plan_job(checkpoint, spec, options);  // what it refuses is refused before any calibration
   const Stopwatch search;

@@ -69,6 +69,8 @@ TEST(QuantizeOutput, OtherFilesAreCopiedAndOtherWeightsAreNot) {
   for (int i = 0; i < 3000; ++i) bytes += static_cast<char>(i * 7);
   for (const char* name : {"tokenizer.model", "merges.txt", "LICENSE", ".gitattributes"})
     temp.write(std::string("m/") + name, bytes + name);
+  const std::string json = "{ \"a\" :\t[1,\r\n 2] }";
+  temp.write("m/tokenizer.json", json);
   for (const char* name :
        {"pytorch_model.bin", "model.gguf", "extra.safetensors", "pytorch_model.bin.index.json"})
     temp.write(std::string("m/") + name, bytes);
@@ -79,9 +81,10 @@ TEST(QuantizeOutput, OtherFilesAreCopiedAndOtherWeightsAreNot) {
   std::vector<std::string> names;
   for (const auto& [name, text] : files) names.push_back(name);
   EXPECT_EQ(names, (std::vector<std::string>{".gitattributes", "LICENSE", "codecllm_checksums.json", "config.json",
-                                             "merges.txt", "model.safetensors", "tokenizer.model"}));
+                                             "merges.txt", "model.safetensors", "tokenizer.json", "tokenizer.model"}));
   EXPECT_EQ(files.at("LICENSE"), bytes + "LICENSE");
   EXPECT_EQ(files.at("tokenizer.model"), bytes + "tokenizer.model");
+  EXPECT_EQ(files.at("tokenizer.json"), json);
   EXPECT_FALSE(test::exists(temp / "q.partial"));
 }
 
