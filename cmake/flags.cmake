@@ -22,14 +22,15 @@ if(CODECLLM_SANITIZE)
   target_link_options(codecllm_flags INTERFACE -fsanitize=${CODECLLM_SANITIZE})
 endif()
 
-# The presets compile each folder as one translation unit (`dev` does not): three times faster from scratch, and a name
-# that stands twice in a folder is noticed whatever else the folder holds.
+# The presets compile each folder with those below it as one translation unit, and the small folders above the model as
+# one (`dev` does not): four times faster from scratch, and a name that stands twice in a unit is noticed.
 function(unity_by_folder target)
   get_target_property(sources ${target} SOURCES)
   foreach(source IN LISTS sources)
-    get_filename_component(folder ${source} DIRECTORY)
-    file(RELATIVE_PATH folder ${PROJECT_SOURCE_DIR} ${folder})
-    string(MAKE_C_IDENTIFIER "${folder}" group)
+    file(RELATIVE_PATH path ${PROJECT_SOURCE_DIR} ${source})
+    string(REGEX REPLACE "^([a-z]+/[a-z0-9_]+)/.*" "\\1" folder ${path})
+    string(REGEX REPLACE "^src/(api|c|eval|gen|plan)$" "src/upper" folder ${folder})
+    string(MAKE_C_IDENTIFIER ${folder} group)
     set_source_files_properties(${source} PROPERTIES UNITY_GROUP ${group})
   endforeach()
   set_target_properties(${target} PROPERTIES UNITY_BUILD_MODE GROUP)

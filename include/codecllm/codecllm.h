@@ -20,7 +20,7 @@ typedef struct codecllm_session codecllm_session;
 CODECLLM_API const char* codecllm_version(void);
 CODECLLM_API const char* codecllm_last_error(void);
 
-/* threads 0: one per available CPU; at most 1024. */
+/* threads 0: one per available CPU; 0 to 1024. */
 CODECLLM_API codecllm_context* codecllm_context_new(int threads);
 CODECLLM_API void codecllm_context_free(codecllm_context* context);
 

@@ -66,7 +66,7 @@ class CODECLLM_API Session {
   Session(Session&&) noexcept;
 
   // `on_text` receives whole characters as they come; answering false ends the text. Throws Error(bad_call) when the
-  // prompt does not fit.
+  // prompt does not fit, or what is asked is out of range (max_tokens below 1, a temperature below 0).
   Generated generate(std::string_view prompt, const Sampling& sampling = {},
                      const std::function<bool(std::string_view text)>& on_text = {});
 

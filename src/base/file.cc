@@ -104,7 +104,10 @@ std::string read_file(const std::string& path, size_t limit) {
 
 OutputFile::OutputFile(const std::string& path, Mode mode, std::string shown)
     : shown_(shown.empty() ? path : std::move(shown)) {
-  fd_ = ::open(path.c_str(), O_RDWR | O_CLOEXEC | (mode == Mode::create ? O_CREAT | O_TRUNC : 0), 0644);
+  const int flags = mode == Mode::create ? O_CREAT | O_TRUNC : mode == Mode::create_new ? O_CREAT | O_EXCL : 0;
+  fd_ = ::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0644);
+  if (fd_ < 0 && errno == EEXIST)
+    throw Error(ErrorCode::bad_call, "write", "left by a call that was killed, or somebody's own: remove it, or choose another name", {.file = path});
   if (fd_ < 0) fail(errno);
 }
 
@@ -162,8 +165,8 @@ void OutputFile::close() {
   if (::close(std::exchange(fd_, -1)) != 0) fail(errno);
 }
 
-AtomicFile::AtomicFile(std::string path)
-    : path_(std::move(path)), partial_(path_ + ".partial"), file_(partial_, OutputFile::Mode::create, path_) {}
+AtomicFile::AtomicFile(std::string path, OutputFile::Mode mode)
+    : path_(std::move(path)), partial_(path_ + ".partial"), file_(partial_, mode, path_) {}
 
 AtomicFile::~AtomicFile() {
   if (!committed_) ::unlink(partial_.c_str());
@@ -182,7 +185,7 @@ void AtomicFile::commit() {
 }
 
 void write_file_atomically(const std::string& path, std::string_view text) {
-  AtomicFile file(path);
+  AtomicFile file(path, OutputFile::Mode::create);
   file.write(text);
   file.commit();
 }

@@ -48,7 +48,8 @@ std::string read_file(const std::string& path, size_t limit = size_t{1} << 30);
 // An open file to be written, and read again. Every failure (disk full) throws Error(io) that names `shown`, or else the path.
 class OutputFile {
  public:
-  enum class Mode { create, modify };  // create: empty, made if need be; modify: it must be there
+  // create: empty, made if need be; create_new: it must not be there; modify: it must be.
+  enum class Mode { create, create_new, modify };
 
   OutputFile() = default;
   OutputFile(const std::string& path, Mode mode, std::string shown = {});
@@ -75,10 +76,11 @@ class OutputFile {
 };
 
 // Writes path + ".partial", and renames it to `path` on commit (after fsync). Destroyed without commit, it removes
-// what it wrote. Messages name `path`.
+// what it wrote. Messages name `path`. Throws Error(bad_call) where somebody else's file has the partial's name; in a
+// directory of our own, mode `create` replaces what a killed process left there.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::string path);
+  explicit AtomicFile(std::string path, OutputFile::Mode mode = OutputFile::Mode::create_new);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -98,6 +100,7 @@ class AtomicFile {
   bool committed_ = false;
 };
 
+// In a directory of our own.
 void write_file_atomically(const std::string& path, std::string_view text);
 
 }  // namespace codecllm

@@ -16,11 +16,12 @@ namespace {
 }
 
 // Builds the value while watching what the library would silently accept.
-class StrictBuilder : public nlohmann::detail::json_sax_dom_parser<Json> {
-  using Base = nlohmann::detail::json_sax_dom_parser<Json>;
+template <class Value>
+class StrictBuilder : public nlohmann::detail::json_sax_dom_parser<Value> {
+  using Base = nlohmann::detail::json_sax_dom_parser<Value>;
 
  public:
-  StrictBuilder(Json& result, int max_depth, const std::string& file)
+  StrictBuilder(Value& result, int max_depth, const std::string& file)
       : Base(result, false), max_depth_(max_depth), file_(file) {}
 
   bool start_object(std::size_t count) {
@@ -59,25 +60,30 @@ class StrictBuilder : public nlohmann::detail::json_sax_dom_parser<Json> {
   std::vector<std::unordered_set<std::string>> keys_;
 };
 
-}  // namespace
-
-Json parse_json(std::string_view text, const std::string& file, int max_depth) {
+template <class Value>
+Value parse(std::string_view text, const std::string& file, int max_depth) {
   // The library takes a NUL byte for the end of the text and would not look at what follows it.
   if (text.find('\0') != std::string_view::npos) fail("not valid JSON: it holds a NUL byte", file);
-  Json root;
-  StrictBuilder builder(root, max_depth, file);
-  if (!Json::sax_parse(text.begin(), text.end(), &builder)) fail("not valid JSON", file);
+  Value root;
+  StrictBuilder<Value> builder(root, max_depth, file);
+  if (!Value::sax_parse(text.begin(), text.end(), &builder)) fail("not valid JSON", file);
   return root;
 }
 
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& file, int max_depth) { return parse<Json>(text, file, max_depth); }
 Json read_json_file(const std::string& path) { return parse_json(read_file(path), path); }
+OrderedJson read_ordered_json_file(const std::string& path) { return parse<OrderedJson>(read_file(path), path, kJsonDepth); }
 
 std::string dump_json(const OrderedJson& json, int indent) {
   return json.dump(indent, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
+std::string json_text(const Json& json, int indent) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }
+
 void throw_json_type(const char* key, const char* expected, const Json& got, const std::string& file) {
-  std::string value = got.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string value = json_text(got);
   if (value.size() > 40) {
     value.resize(40 - incomplete_utf8_tail(std::string_view(value).substr(0, 40)));
     value += "...";

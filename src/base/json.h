@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only place that knows the JSON library. Reading is strict (duplicate keys and deep nesting are errors); every
-// getter's error names the key and the file.
+// The only place that knows the JSON library, and the only one that compiles its parser and its serializer. Reading is
+// strict (duplicate keys and deep nesting are errors); every getter's error names the key and the file.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -15,13 +15,18 @@ namespace codecllm {
 using Json = nlohmann::json;  // for what we read: fast look-up by key
 using OrderedJson = nlohmann::ordered_json;  // for what we write: keys stay in the order they were put
 
+constexpr int kJsonDepth = 64;
+
 // Throws Error(bad_input) with the position for anything that is not one JSON value of at most `max_depth` levels.
-Json parse_json(std::string_view text, const std::string& file, int max_depth = 64);
+Json parse_json(std::string_view text, const std::string& file, int max_depth = kJsonDepth);
 
 Json read_json_file(const std::string& path);
 
-// One line of text, invalid UTF-8 replaced instead of thrown over.
+OrderedJson read_ordered_json_file(const std::string& path);
+
+// Text, on one line where `indent` is negative; invalid UTF-8 is replaced instead of thrown over.
 std::string dump_json(const OrderedJson& json, int indent = -1);
+std::string json_text(const Json& json, int indent = -1);  // without a copy into the kind that keeps the order
 
 [[noreturn]] void throw_json_type(const char* key, const char* expected, const Json& got, const std::string& file);
 

@@ -100,8 +100,9 @@ struct ThreadPool::State {
 };
 
 ThreadPool::ThreadPool(int threads) : state_(new State) {
-  if (threads <= 0) threads = available_cpus();
-  if (threads > kMaxThreads) throw Error(ErrorCode::bad_call, "threads", std::to_string(threads) + " threads are more than " + std::to_string(kMaxThreads));
+  if (threads == 0) threads = available_cpus();
+  if (threads < 0 || threads > kMaxThreads)
+    throw Error(ErrorCode::bad_call, "threads", std::to_string(threads) + " threads, expected 0 (one per available CPU) to " + std::to_string(kMaxThreads));
   try {
     for (int worker = 1; worker < threads; ++worker)
       state_->workers.emplace_back([state = state_.get(), worker] { state->worker_loop(worker); });

@@ -35,7 +35,7 @@ void add_file_command(CLI::App& app, Globals& globals, const char* name, const c
     const CompressResult result = work(*context, *a, globals.progress());
     return report_compression(globals, name, result, clock.seconds());
   });
-  command.add_option("file", a->in, "A .safetensors file")->required();
+  command.add_option("file", a->in, "A .safetensors file")->required()->check(CLI::ExistingFile);
   command.add_option("-o,--output", a->out, "File to write; must not exist")->required();
 }
 

@@ -53,7 +53,8 @@ void add_generate(CLI::App& app, Globals& globals) {
       note(globals, fmt::format("{} prompt tokens at {:.0f} tok/s, {} new ones at {:.0f} tok/s ({})", result.prompt_tokens,
                                 result.prompt_tok_s(), result.tokens.size(), result.decode_tok_s(), result.finish));
     }
-    return interrupted() ? 130 : 0;
+    if (interrupted()) throw Error(ErrorCode::interrupted, "generate", fmt::format("interrupted after {} tokens", result.tokens.size()));
+    return 0;
   });
   command.add_option("model", a->model, "Model directory")->required();
   command.add_option("-p,--prompt", a->prompt, "The text to continue")->required();

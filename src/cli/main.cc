@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::RuntimeError& done) {
     return flushed(done.get_exit_code());
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // help and version
+    if (error.get_exit_code() == 0) return flushed(app.exit(error));  // help and version
     const bool unknown = argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty();
     const std::string what = unknown ? fmt::format("no command '{}'", argv[1]) : std::string(error.what());
     fmt::print(stderr, "codecllm: {}; `codecllm --help` tells more\n", what);

@@ -140,40 +140,42 @@ std::vector<std::string> without_effect(const CLI::App& command, const QuantizeA
   return sentences;
 }
 
+int quantize(const CLI::App& given, const Globals& globals, QuantizeArguments& a) {
+  const auto context = globals.context();
+  const QuantizeOptions options = options_of(given, a);
+  const auto add_idle = [&](std::vector<std::string>& notes) {
+    for (std::string& sentence : without_effect(given, a, options)) notes.push_back(std::move(sentence));
+  };
+  if (a.dry_run) {
+    QuantizePlan plan = plan_checkpoint(a.model, options);
+    add_idle(plan.notes);
+    return print_plan(globals, *context, plan);
+  }
+  if (a.output.empty()) throw Error(ErrorCode::bad_call, "quantize", "no directory to write; give one with -o");
+  KlBudgetResult result;
+  if (a.max_kl) {
+    result = quantize_within_kl(*context, a.model, a.output, options, *a.max_kl, globals.progress());
+    a.scheme = fmt::format("coded-{:g}", result.bits);
+  } else {
+    result.made = quantize_checkpoint(*context, a.model, a.output, options, globals.progress());
+  }
+  add_idle(result.made.notes);
+  for (const std::string& sentence : result.made.notes) note(globals, sentence);
+  for (const std::string& sentence : result.made.bad) note(globals, "BAD, written because of --force: " + sentence);
+  if (globals.json) {
+    globals.print_json("quantize", to_json(result, a));
+  } else {
+    print(result, a);
+  }
+  return result.made.bad.empty() ? 0 : 1;
+}
+
 }  // namespace
 
 void add_quantize(CLI::App& app, Globals& globals) {
   auto a = std::make_shared<QuantizeArguments>();
-  CLI::App& command = add_command(app, globals, "quantize", "Writes a smaller checkpoint, and proves that it is a good one", [&app, &globals, a] {
-    const CLI::App& given = *app.get_subcommand("quantize");
-    const auto context = globals.context();
-    const QuantizeOptions options = options_of(given, *a);
-    const auto add_idle = [&](std::vector<std::string>& notes) {
-      for (std::string& sentence : without_effect(given, *a, options)) notes.push_back(std::move(sentence));
-    };
-    if (a->dry_run) {
-      QuantizePlan plan = plan_checkpoint(a->model, options);
-      add_idle(plan.notes);
-      return print_plan(globals, *context, plan);
-    }
-    if (a->output.empty()) throw Error(ErrorCode::bad_call, "quantize", "no directory to write; give one with -o");
-    KlBudgetResult result;
-    if (a->max_kl) {
-      result = quantize_within_kl(*context, a->model, a->output, options, *a->max_kl, globals.progress());
-      a->scheme = fmt::format("coded-{:g}", result.bits);
-    } else {
-      result.made = quantize_checkpoint(*context, a->model, a->output, options, globals.progress());
-    }
-    add_idle(result.made.notes);
-    for (const std::string& sentence : result.made.notes) note(globals, sentence);
-    for (const std::string& sentence : result.made.bad) note(globals, "BAD, written because of --force: " + sentence);
-    if (globals.json) {
-      globals.print_json("quantize", to_json(result, *a));
-    } else {
-      print(result, *a);
-    }
-    return result.made.bad.empty() ? 0 : 1;
-  });
+  CLI::App& command = add_command(app, globals, "quantize", "Writes a smaller checkpoint, and proves that it is a good one",
+                                  [&app, &globals, a] { return quantize(*app.get_subcommand("quantize"), globals, *a); });
   std::string presets;
   for (const QuantScheme& preset : scheme_presets()) presets += (presets.empty() ? "" : ", ") + preset.name;
   presets += ", lossless, int8-coded, fp8-coded, coded-B (for example coded-4.5)";
@@ -183,7 +185,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
   command.add_option("--target-bits", a->target.bits, "Choose the bits of every coded layer so that they are so many a weight together")->check(CLI::Range(2.0, 8.0));
   command.add_option("--target-size", a->target.bytes, "The same for the bytes of all weight files")->check(check_unsigned);
   command.add_option("--max-kl", a->max_kl, "Choose them so that the divergence from the model on the text of --calibrate is at most this, nats per token")->check(CLI::PositiveNumber);
-  command.add_option("--recipe", a->recipe, "A JSON file of steps: schemes, algorithms and the layers they are for (docs/recipes.md)");
+  command.add_option("--recipe", a->recipe, "A JSON file of steps: schemes, algorithms and the layers they are for (docs/recipes.md)")->check(CLI::ExistingFile);
   command.add_flag("--dry-run", a->dry_run, "Prints the plan, the size and how fast it can be at most; writes nothing");
   command.add_flag("--strict", a->strict, "Refuse what would otherwise be done in another way than asked for");
   command.add_option("--ignore", a->selection.ignore, "Layers to leave in 16 bits: a glob, re:REGEX, attention, mlp, first-block or last-block; repeatable")
@@ -194,7 +196,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
       ->check(CLI::IsMember({"codecllm", "compressed-tensors"}))->capture_default_str();
   CalibrationOptions& calibration = a->algorithm.calibration;
   command.add_option("--algorithm", a->algorithm.name, "How the codes are found: rtn, gptq, awq, smoothquant, or smoothquant+gptq")->capture_default_str();
-  command.add_option("--calibrate", calibration.text, "A text file for what looks at activations");
+  command.add_option("--calibrate", calibration.text, "A text file for what looks at activations")->check(CLI::ExistingFile);
   command.add_option("--samples", calibration.samples, "Windows of that text")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
   command.add_option("--sample-tokens", calibration.tokens, "Tokens of a window (default: 512, or the trained length)")->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command.add_option("--observer", calibration.observer.name, "What static activation scales cover")

@@ -78,6 +78,7 @@ GenerateResult generate(TokenSession& session, const DecoderModel& model, const 
     throw Error(ErrorCode::bad_call, "generate",
                 "the prompt has " + std::to_string(prompt.size()) + " tokens, room for " +
                     std::to_string(session.capacity() - session.length()));
+  if (options.max_tokens < 1) throw Error(ErrorCode::bad_call, "generate", "the most tokens to generate must be 1 or more");
   GenerateResult result;
   result.prompt_tokens = static_cast<int64_t>(prompt.size());
   result.finish = "length";

@@ -38,7 +38,8 @@ struct GenerateResult {
 // Called with new text as soon as it is certain (whole characters, no beginning of a stop string); false ends it.
 using TextSink = std::function<bool(std::string_view text)>;
 
-// Appends the prompt to the session and generates; the session then holds the generated tokens too. Throws Error(bad_call) when the prompt alone does not fit.
+// Appends the prompt to the session and generates; the session then holds the generated tokens too. Throws
+// Error(bad_call) when the prompt alone does not fit, for options out of their range, and for a prompt of no tokens.
 GenerateResult generate(TokenSession& session, const DecoderModel& model, const Tokenizer& tokenizer,
                         std::span<const int32_t> prompt, const GenerateOptions& options, const TextSink& sink = {});
 

@@ -13,11 +13,11 @@ void check(const SamplerOptions& o) {
   const auto need = [](bool good, const char* what) {
     if (!good) throw Error(ErrorCode::bad_call, "sample", what);
   };
-  need(o.temperature >= 0, "the temperature must be 0 or more");
+  need(o.temperature >= 0 && std::isfinite(o.temperature), "the temperature must be a number of 0 or more");
   need(o.top_k >= 0, "top-k must be 0 or more");
   need(o.top_p > 0 && o.top_p <= 1, "top-p must be above 0 and at most 1");
   need(o.min_p >= 0 && o.min_p < 1, "min-p must be at least 0 and below 1");
-  need(o.repetition_penalty > 0, "the repetition penalty must be above 0");
+  need(o.repetition_penalty > 0 && std::isfinite(o.repetition_penalty), "the repetition penalty must be a number above 0");
 }
 
 Sampler::Sampler(const SamplerOptions& options) : options_(options), rng_(options.seed) { check(options); }

@@ -122,7 +122,7 @@ class TokenizerTeller {
       if (type == "Split" && step.contains("pattern") && step["pattern"].contains("Regex")) cuts.push_back(step["pattern"]["Regex"].get<std::string>());
       else if (type == "ByteLevel" && step.value("use_regex", true)) cuts.push_back(gguf_gpt2_cut());
       else if (type == "Digits" && step.value("individual_digits", false)) cuts.push_back("\\p{N}");
-      else if (type != "ByteLevel") cuts.push_back(step.dump(-1, ' ', false, Json::error_handler_t::replace));
+      else if (type != "ByteLevel") cuts.push_back(json_text(step));
     }
     return cuts;
   }
@@ -145,16 +145,16 @@ class TokenizerTeller {
     for (const auto& [key, name] : {std::pair("bos_token", "bos_token_id"), std::pair("eos_token", "eos_token_id"),
                                     std::pair("unk_token", "unknown_token_id"), std::pair("pad_token", "padding_token_id")})
       if (const auto id = id_of(setting(key))) put(name, *id);
-    const std::string post = tokenizer_.value("post_processor", Json()).dump(-1, ' ', false, Json::error_handler_t::replace);
+    const std::string post = json_text(tokenizer_.value("post_processor", Json()));
     const auto added = [&](const char* flag, const char* token) {
       const auto text = setting(token);
-      return json_find<bool>(settings_, flag, file_).value_or(text && post.find("\"SpecialToken\":{\"id\":" + Json(*text).dump()) != post.npos);
+      return json_find<bool>(settings_, flag, file_).value_or(text && post.find("\"SpecialToken\":{\"id\":" + json_text(Json(*text))) != post.npos);
     };
     put("add_bos_token", added("add_bos_token", "bos_token"));
     put("add_eos_token", json_or<bool>(settings_, "add_eos_token", false, file_));
     const Json normalizer = tokenizer_.value("normalizer", Json()), pre = tokenizer_.value("pre_tokenizer", Json());
     if (out_[std::string(kTokens) + "model"] == "llama")
-      put("add_space_prefix", normalizer.dump().find("\"Prepend\"") != std::string::npos ||
+      put("add_space_prefix", json_text(normalizer).find("\"Prepend\"") != std::string::npos ||
                                   (pre.is_object() && pre.value("type", "") == "Metaspace" && pre.value("prepend_scheme", "always") != "never"));
     if (const auto source = settings_.find("chat_template"); source != settings_.end() && source->is_string())
       out_["tokenizer.chat_template"] = source->get<std::string>();

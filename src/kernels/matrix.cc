@@ -145,7 +145,7 @@ static int zero_of(const MatrixView& w, int64_t row, int64_t group) {
 }
 
 // Unsigned, of data column k.
-static int code_at(const MatrixView& w, int64_t row, int64_t k) {
+static int stored_code(const MatrixView& w, int64_t row, int64_t k) {
   const uint8_t* line = w.data + row / kPanelRows * w.panel_bytes() + k / traits(w.element).line_columns * kLineBytes;
   const int byte = line[row % kPanelRows * 4 + k % 4];
   return w.element == Element::u8 ? byte : byte >> (k % 8 < 4 ? 0 : 4) & 15;
@@ -177,7 +177,7 @@ void Matrix::add_code_sums() {
   const auto sums = code_sums_.as<int32_t>();
   std::fill(sums.begin(), sums.end(), 0);
   for (int64_t row = 0; row < view_.rows; ++row)
-    for (int64_t k = 0; k < view_.columns; ++k) sums[index_of_scale(view_, row, k / view_.group)] += code_at(view_, row, k) - zero_of(view_, row, k / view_.group);
+    for (int64_t k = 0; k < view_.columns; ++k) sums[index_of_scale(view_, row, k / view_.group)] += stored_code(view_, row, k) - zero_of(view_, row, k / view_.group);
   view_.code_sums = sums.data();
 }
 

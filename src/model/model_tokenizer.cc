@@ -5,9 +5,6 @@
 
 namespace codecllm {
 
-// dump_json would copy it first into the kind of object that keeps the order of keys, whose look-ups are linear.
-static std::string json_text(const Json& json, int indent = -1) { return json.dump(indent, ' ', false, Json::error_handler_t::replace); }
-
 Tokenizer load_tokenizer(const std::string& model) {
   if (!is_gguf_path(model)) return Tokenizer::load(model);
   const GgufFile file(model);

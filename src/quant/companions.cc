@@ -37,7 +37,7 @@ void for_companions(const Checkpoint& checkpoint, const std::function<void(const
 }
 
 OrderedJson config_of_output(const Checkpoint& checkpoint) {
-  return checkpoint.gguf() != nullptr ? OrderedJson(checkpoint.config()) : OrderedJson::parse(read_file(checkpoint.config_path()));
+  return checkpoint.gguf() != nullptr ? OrderedJson(checkpoint.config()) : read_ordered_json_file(checkpoint.config_path());
 }
 
 }  // namespace codecllm

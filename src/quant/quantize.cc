@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "codecllm/version.h"
 #include "format/coded_scheme.h"
 #include "format/plain_float.h"
 #include "io/coded_tensors.h"
@@ -44,7 +45,7 @@ OrderedJson algorithms_text(const QuantizeJob& job) {
 // What is made from what: when any of this differs, a partial output is of no use.
 std::string fingerprint_of(const Checkpoint& checkpoint, const QuantizeJob& job, const QuantizeOptions& options) {
   OrderedJson json;
-  json["codecllm"] = 1;
+  json["codecllm"] = CODECLLM_VERSION;
   json["algorithms"] = algorithms_text(job);
   json["rule"] = options.scale_rule == ScaleRule::restricted ? "restricted" : "full";
   json["config"] = dump_json(job.config);

@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "codecllm/error.h"
 
@@ -65,6 +66,20 @@ TEST_F(File, LeavesNothingWithoutCommit) {
   EXPECT_EQ(entries(), 1u);
 }
 
+TEST_F(File, LeavesSomebodyElsesPartialAlone) {
+  std::ofstream(at("out.partial")) << "theirs";
+  try {
+    AtomicFile file(at("out"));
+    FAIL() << "it was replaced";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::bad_call);
+    EXPECT_EQ(error.place().file, at("out.partial"));
+  }
+  EXPECT_EQ(read_file(at("out.partial")), "theirs");
+  write_file_atomically(at("out"), "ours");  // in a directory of our own it is a leftover
+  EXPECT_EQ(entries(), 1u);
+}
+
 TEST_F(File, ReplacesOnCommit) {
   write_file_atomically(at("out"), "a longer text");
   write_file_atomically(at("out"), "short");
@@ -104,11 +119,7 @@ TEST_F(File, FailsWhereItCannotWrite) {
 TEST_F(File, FullDiskIsAnErrorAndLeavesNothing) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
   fs::create_symlink("/dev/full", at("out.partial"));  // where the bytes go until commit
-  expect_io_error(at("out"), [&] {
-    AtomicFile file(at("out"));
-    file.write(std::string(100000, 'x'));
-    file.commit();
-  });
+  expect_io_error(at("out"), [&] { write_file_atomically(at("out"), std::string(100000, 'x')); });
   EXPECT_EQ(entries(), 0u);
 }
 

@@ -7,9 +7,15 @@ namespace codecllm {
 namespace {
 
 // What a caller passes on without a look at it: the NULL of a call that failed.
+// What a caller passes on without a look at it: numbers out of range.
+TEST(CInterface, NumbersOutOfRangeAreErrors) {
+  for (const int threads : {-1, 100000000}) {
+    EXPECT_EQ(codecllm_context_new(threads), nullptr);
+    EXPECT_THAT(codecllm_last_error(), testing::HasSubstr(std::to_string(threads) + " threads"));
+  }
+}
+
 TEST(CInterface, NullIsAnErrorAndNoCrash) {
-  EXPECT_EQ(codecllm_context_new(100000000), nullptr);
-  EXPECT_THAT(codecllm_last_error(), testing::HasSubstr("100000000 threads"));
   EXPECT_EQ(codecllm_model_load(nullptr, "m"), nullptr);
   EXPECT_THAT(codecllm_last_error(), testing::HasSubstr("the context is NULL"));
   codecllm_context* context = codecllm_context_new(1);

@@ -24,6 +24,15 @@ TEST(CliErrors, HelpAndVersionAreNoErrors) {
   EXPECT_EQ(run({"quantize", "--help"}).code, 0);
 }
 
+TEST(CliErrors, OutputThatCannotBeWrittenIsAnError) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  for (const char* call : {"--help", "--version", "inspect"}) {
+    const std::string line = test::binary_path("codecllm") + " " + call + (call[0] == '-' ? "" : " " + test::model_data("llama")) + " > /dev/full 2> /dev/null";
+    const int status = std::system(line.c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 1) << call;
+  }
+}
+
 TEST(CliErrors, WrongCallsExitWithTwo) {
   const std::string model = test::model_data("llama");
   for (const std::vector<std::string>& call : std::vector<std::vector<std::string>>{
@@ -49,6 +58,12 @@ TEST(CliErrors, WrongCallsExitWithTwo) {
            {"inspect", model, "--threads", "-1"},
            {"inspect", model, "--threads", "99999"},
            {"perplexity", model},
+           {"perplexity", model, "--text", "/no/such/text"},
+           {"perplexity", model, "--text", "/tmp"},
+           {"evaluate", model, "--tasks", "/no/such/tasks"},
+           {"compress", "/no/such/file", "-o", "/nowhere/x"},
+           {"quantize", model, "-o", "/nowhere/x", "--recipe", "/no/such/recipe"},
+           {"quantize", model, "-o", "/nowhere/x", "--scheme", "int8", "--calibrate", "/no/such/text"},
            {"evaluate", model},
            {"perplexity", model, "--text", "x", "--context", "1"}}) {
     std::string text;
@@ -127,6 +142,8 @@ TEST(CliErrors, PromptsThatDoNotFitAreRefused) {
   expect_refusal(run({"generate", model, "-q", "-p", ""}), 2, {"empty"});
   EXPECT_EQ(run({"generate", model, "-q", "-p", std::string(63, 'x'), "-n", "5"}).code, 0);
   for (const auto& [option, value] : {std::pair{"--temperature", "-1"},
+                                      {"--temperature", "inf"},
+                                      {"--repetition-penalty", "inf"},
                                       {"--top-p", "0"},
                                       {"--min-p", "1"},
                                       {"--repetition-penalty", "0"},
@@ -200,7 +217,7 @@ TEST(CliErrors, TextsThatCannotBeScored) {
   const std::string model = tiny_model("llama", temp / "m");
   temp.write("empty", "");
   temp.write("text", "the hen and the man");
-  expect_refusal(run({"perplexity", model, "-q", "--text", temp / "none"}), 1, {temp / "none"});
+  expect_refusal(run({"perplexity", model, "-q", "--text", temp / "none"}), 2, {temp / "none"});
   expect_refusal(run({"perplexity", model, "-q", "--text", temp / "empty"}), 2, {"two tokens"});
   expect_refusal(run({"perplexity", model, "-q", "--text", temp / "text", "--context", "4", "--stride", "5"}),
                  2, {"stride"});

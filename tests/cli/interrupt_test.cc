@@ -54,12 +54,17 @@ TEST_F(Interrupt, CtrlCEndsALongPrompt) {
   const std::string model = test::tiny_model("llama", temp_ / "m", {{"max_position_embeddings", 10000000}});
   std::string prompt;
   while (prompt.size() < 120000) prompt += "w ";
-  for (const char* extra : {"-q", "--json"}) {
-    Child child({"generate", model, "-p", prompt, "-n", "1", extra});
+  temp_.write("text", prompt);
+  for (const auto& call : std::vector<std::vector<std::string>>{{"generate", model, "-p", prompt, "-n", "1", "-q"},
+                                                                {"generate", model, "-p", prompt, "-n", "1", "--json"},
+                                                                {"perplexity", model, "--text", temp_ / "text", "--context", "60000", "-q"}}) {
+    Child child(call);
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     child.send(SIGINT);
     const auto begin = std::chrono::steady_clock::now();
-    EXPECT_EQ(child.wait().code, 130);
+    const Outcome outcome = child.wait();
+    EXPECT_EQ(outcome.code, 130);
+    EXPECT_NE(outcome.err.find("interrupted"), std::string::npos) << call[0] << outcome.err;
     EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
   }
 }
@@ -88,7 +93,7 @@ TEST_F(Interrupt, CtrlCDuringQuantizationCanBeTakenUpAgain) {
     again.push_back("--json");
     const Outcome finished = run(again);
     ASSERT_EQ(finished.code, 0) << finished.err;
-    EXPECT_EQ(Json::parse(finished.out).at("resumed"), true);
+    EXPECT_EQ(parse_json(finished.out, "json").at("resumed"), true);
     EXPECT_EQ(test::difference(temp_ / "out", temp_ / "whole"), "");
     std::filesystem::remove_all(temp_ / "out");
   }

@@ -95,7 +95,7 @@ inline std::string tiny_model(const std::string& name, const std::string& direct
   copied_model(name, directory);
   Json config = read_json_file(directory + "/config.json");
   config.merge_patch(patch);
-  write_file_atomically(directory + "/config.json", config.dump());
+  write_file_atomically(directory + "/config.json", json_text(config));
   write_file_atomically(directory + "/tokenizer.json", tiny_tokenizer_json());
   return directory;
 }
@@ -112,7 +112,7 @@ inline std::string made_up_model(const std::string& directory) {
                  {"num_key_value_heads", 8},
                  {"vocab_size", kVocab},
                  {"max_position_embeddings", 256}};
-  write_file_atomically(directory + "/config.json", config.dump(1));
+  write_file_atomically(directory + "/config.json", json_text(config, 1));
   write_file_atomically(directory + "/tokenizer.json", tiny_tokenizer_json());
   Rng rng(1);
   Tensors tensors;

@@ -70,7 +70,7 @@ TEST(Inspect, ATiedHeadIsNoLayer) {
 TEST(Inspect, KeysOfTheConfigMayBeNull) {
   const TempDirectory temp;
   const std::string source = test::copied_model("llama", temp / "source");
-  OrderedJson config = OrderedJson::parse(read_file(source + "/config.json"));
+  OrderedJson config = read_ordered_json_file(source + "/config.json");
   config["tie_word_embeddings"] = nullptr;
   temp.write("source/config.json", dump_json(config));
   quantize_checkpoint(test::two_threads(), source, temp / "m", {.scheme = scheme_preset("int8")});

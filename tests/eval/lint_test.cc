@@ -25,9 +25,9 @@ class Lint : public ::testing::Test {
   }
 
   static void edit_config(const std::string& model, const std::function<void(OrderedJson& quantization)>& edit) {
-    OrderedJson config = OrderedJson::parse(read_file(model + "/config.json"));
+    OrderedJson config = read_ordered_json_file(model + "/config.json");
     edit(config["quantization_config"]);
-    write_file_atomically(model + "/config.json", config.dump());
+    write_file_atomically(model + "/config.json", dump_json(config));
   }
 
   static void edit_tensors(const std::string& model, const std::function<void(Tensors& tensors)>& edit) {

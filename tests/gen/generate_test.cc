@@ -34,6 +34,7 @@ GenerateOptions wild(int64_t tokens, uint64_t seed = 5) {
 
 TEST(Generate, EndsAfterMaxTokens) {
   const Rig rig;
+  for (int64_t n : {0, -1}) error_of([&] { rig.run(wild(n)); }, ErrorCode::bad_call);
   ASSERT_EQ(rig.prompt.size(), 4u);  // the, space, he, n
   for (int64_t n : {1, 2, 17}) {
     const GenerateResult r = rig.run(wild(n));

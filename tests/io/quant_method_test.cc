@@ -272,7 +272,7 @@ TEST(QuantMethod, SeveralFiles) {
     files[file].push_back({{tensor.name, tensor.dtype, tensor.shape}, tensor.data});
   }
   for (const auto& [file, tensors] : files) write_safetensors(dir / file, tensors);
-  dir.write("model.safetensors.index.json", Json({{"metadata", Json::object()}, {"weight_map", map}}).dump());
+  dir.write("model.safetensors.index.json", dump_json(Json({{"metadata", Json::object()}, {"weight_map", map}})));
   std::filesystem::remove(dir / "model.safetensors");
   expect_layer(Checkpoint(dir.path()), n, 4, false, true);
 }

@@ -37,7 +37,7 @@ class Load : public ::testing::Test {
   void set_config(const char* key, const Json& value) {
     Json config = read_json_file(config_);
     config[key] = value;
-    write_file_atomically(config_, config.dump());
+    write_file_atomically(config_, dump_json(config));
   }
 
   DecoderModel load(const Progress& progress = {}) {
@@ -130,7 +130,7 @@ TEST_F(Load, ConfigOfAnotherModel) {
     const std::string text = error(ErrorCode::bad_input);
     EXPECT_THAT(text, HasSubstr(tensor)) << key;
     EXPECT_THAT(text, HasSubstr(weights_)) << key;
-    write_file_atomically(config_, before.dump());
+    write_file_atomically(config_, dump_json(before));
   }
   set_config("attention_bias", true);
   EXPECT_THAT(error(ErrorCode::bad_input), HasSubstr("model.layers.0.self_attn.q_proj.bias"));

@@ -73,6 +73,8 @@ const Bad kBadConfigs[] = {
     {kBad, R"({"rope_theta": -1})", "rope_theta"},
     {kBad, R"({"rope_parameters": {"rope_theta": "1e6"}})", "rope_theta"},
     {kUnsupported, R"({"rope_parameters": {"full_attention": {"rope_theta": 1e6}}})", "full_attention"},
+    {kUnsupported, R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor"},
+    {kUnsupported, R"({"rope_parameters": {"partial_rotary_factor": 0.5}})", "partial_rotary_factor"},
     {kBad, R"({"rope_scaling": {"type": "linear", "factor": 0}})", "factor"},
     {kBad, R"({"rope_scaling": {"type": "linear", "factor": "4"}})", "factor"},
     {kBad, R"({"eos_token_id": "2"})", "eos_token_id"},

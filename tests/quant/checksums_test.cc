@@ -89,7 +89,7 @@ TEST(StoredChecksums, NoticeEveryFlippedByteOfEveryKindOfOutput) {
   const test::TempDirectory temp;
   const std::string model = test::copied_model("llama-bf16", temp / "m");
   const Json all = read_json_file(test::source_path("tests/text/data/tokenizer_llama2.json"));
-  write_file_atomically(model + "/tokenizer.json", all.at("tokenizer").dump());
+  write_file_atomically(model + "/tokenizer.json", dump_json(all.at("tokenizer")));
   for (const char* format : {"gptq", "bf16", "gguf"}) {
     const std::string out = temp / "out." + format;
     convert_checkpoint(test::two_threads(), model, out, {.format = format});
@@ -122,7 +122,7 @@ TEST(StoredChecksums, DamageToTheirFileIsNamed) {
   quantize_checkpoint(test::two_threads(), test::model_data("llama-bf16"), temp / "q", {.scheme = scheme_preset("int8")});
   const std::string path = temp / "q/codecllm_checksums.json", good = read_file(path);
   const auto complaints = [&](const Json& json) {
-    write_file_atomically(path, json.dump());
+    write_file_atomically(path, dump_json(json));
     return complaints_about(temp / "q");
   };
   const Json whole = parse_json(good, path);

@@ -186,7 +186,7 @@ TEST_F(CodedCheckpoint, ASchemeThatIsNoTextIsRefused) {
   const std::string coded = make("lossless");
   Json config = read_json_file(coded + "/config.json");
   config["quantization_config"]["scheme"] = 7;
-  write_file_atomically(coded + "/config.json", config.dump());
+  write_file_atomically(coded + "/config.json", dump_json(config));
   const std::string message = test::error_of([&] { load_model(context_, coded); }, ErrorCode::bad_input);
   EXPECT_NE(message.find("scheme"), std::string::npos);
 }

@@ -171,10 +171,10 @@ TEST(ConvertSchemes, EightBitsIntoFourGetGroups) {
 TEST(ConvertSchemes, TheOldNameOfTheConfigIsKept) {
   const TempDirectory dir;
   const std::string source = quantized(dir, model_with_tokenizer(dir), "int8");
-  OrderedJson config = OrderedJson::parse(read_file(source + "/config.json"));
+  OrderedJson config = read_ordered_json_file(source + "/config.json");
   config["compression_config"] = config["quantization_config"];
   config.erase("quantization_config");
-  write_file_atomically(source + "/config.json", config.dump());
+  write_file_atomically(source + "/config.json", dump_json(config));
   EXPECT_EQ(convert_and_check(source, dir / "ct", "compressed-tensors").requantized(), 0);
   EXPECT_EQ(quantization_of(dir / "ct")["quant_method"], "compressed-tensors");
 }
@@ -211,9 +211,9 @@ TEST(ConvertSchemes, WhatCannotBeToldIsRefused) {
   EXPECT_THAT(error_of([&] { converted(coded, dir / "x", "gptq"); }, ErrorCode::unsupported), HasSubstr("entropy-coded"));
   EXPECT_THAT(error_of([&] { converted(coded, dir / "x", "compressed-tensors"); }, ErrorCode::unsupported), HasSubstr("entropy-coded"));
   const std::string w8a8 = quantized(dir, model, "w8a8");
-  OrderedJson config = OrderedJson::parse(read_file(w8a8 + "/config.json"));
+  OrderedJson config = read_ordered_json_file(w8a8 + "/config.json");
   config.erase("quantization_config");
-  write_file_atomically(w8a8 + "/config.json", config.dump());
+  write_file_atomically(w8a8 + "/config.json", dump_json(config));
   EXPECT_THAT(error_of([&] { converted(w8a8, dir / "x", "bf16"); }), HasSubstr("config.json does not say how it is quantized"));
   // NaN among codes of floats
   const std::string fp8 = quantized(dir, model, "fp8");

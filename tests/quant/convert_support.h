@@ -19,7 +19,7 @@ inline std::string model_with_tokenizer(const TempDirectory& dir) {
   const std::string path = dir / "model";
   std::filesystem::copy(model_data("llama-bf16"), path);
   const Json all = read_json_file(source_path("tests/text/data/tokenizer_llama2.json"));
-  write_file_atomically(path + "/tokenizer.json", all.at("tokenizer").dump());
+  write_file_atomically(path + "/tokenizer.json", dump_json(all.at("tokenizer")));
   write_file_atomically(path + "/tokenizer_config.json", R"({"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})");
   return path;
 }

@@ -116,7 +116,7 @@ TEST_F(Failure, LayersThatConfigDoesNotKnow) {
   const std::string model = source([](Tensors&) {});
   Json config = read_json_file(model + "/config.json");
   config["num_hidden_layers"] = 1;
-  write_file_atomically(model + "/config.json", config.dump());
+  write_file_atomically(model + "/config.json", dump_json(config));
   EXPECT_NE(refused(model, "int8").find("1 layers"), std::string::npos);
   test::error_of([&] { load_model(test::two_threads(), model); }, ErrorCode::bad_input);
 }

@@ -27,7 +27,7 @@ bool same_tensors(const std::string& a, const std::string& b) {
 }
 
 OrderedJson config_of(const std::string& directory) {
-  return OrderedJson::parse(read_file(directory + "/config.json"));
+  return read_ordered_json_file(directory + "/config.json");
 }
 
 TEST(QuantizeOutput, ConfigKeepsEveryOtherKeyInItsPlace) {
@@ -36,18 +36,18 @@ TEST(QuantizeOutput, ConfigKeepsEveryOtherKeyInItsPlace) {
   OrderedJson config = {{"zeta", {{"b", 1}, {"a", 2}}}, {"unicode", "é\n"}};
   config.update(config_of(source));
   config["a_number"] = 1e-5;
-  temp.write("m/config.json", config.dump(4));
+  temp.write("m/config.json", dump_json(config, 4));
   make(source, temp / "int8", "int8");
   OrderedJson written = config_of(temp / "int8");
   ASSERT_TRUE(written.contains("quantization_config"));
   EXPECT_EQ(written["quantization_config"]["ignore"], (OrderedJson{"lm_head"}));
   written.erase("quantization_config");
-  EXPECT_EQ(written.dump(), config.dump());
+  EXPECT_EQ(dump_json(written), dump_json(config));
 
   make(source, temp / "f16", "f16");
   OrderedJson expected = config;
   expected["dtype"] = "float16";
-  EXPECT_EQ(config_of(temp / "f16").dump(), expected.dump());
+  EXPECT_EQ(dump_json(config_of(temp / "f16")), dump_json(expected));
 }
 
 TEST(QuantizeOutput, OlderConfigsKeepTheirNameOfTheType) {
@@ -56,7 +56,7 @@ TEST(QuantizeOutput, OlderConfigsKeepTheirNameOfTheType) {
   OrderedJson config = config_of(source);
   config.erase("dtype");
   config["torch_dtype"] = "bfloat16";
-  temp.write("m/config.json", config.dump());
+  temp.write("m/config.json", dump_json(config));
   make(source, temp / "f32", "f32");
   EXPECT_EQ(config_of(temp / "f32")["torch_dtype"], "float32");
   EXPECT_FALSE(config_of(temp / "f32").contains("dtype"));

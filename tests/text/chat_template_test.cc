@@ -9,11 +9,11 @@ namespace codecllm {
 
 TEST(ChatTemplate, matches_the_reference) {
   // Ordered: tojson shows the order of keys.
-  for (const OrderedJson& entry : OrderedJson::parse(read_file(data_path("chat_templates.json")))) {
+  for (const OrderedJson& entry : read_ordered_json_file(data_path("chat_templates.json"))) {
     const bool named = entry.contains("name");
     const std::string source = named ? read_file(data_path("templates/" + entry["name"].get<std::string>()))
                                      : entry["source"].get<std::string>();
-    SCOPED_TRACE(named ? entry["name"].dump() + entry["variables"].dump() : source);
+    SCOPED_TRACE(named ? dump_json(entry["name"]) + dump_json(entry["variables"]) : source);
     if (entry["output"].is_null()) {
       EXPECT_THROW(apply_chat_template(source, entry["variables"]), Error);
       continue;
@@ -28,11 +28,11 @@ TEST(ChatTemplate, matches_the_reference) {
 
 TEST(ChatTemplate, messages_with_the_tokenizers_own_template) {
   const Json data = read_json_file(data_path("tokenizer_llama2.json"));
-  const auto tokenizer = Tokenizer::from_json(data["tokenizer"].dump(), "t.json", R"({"bos_token": "<s>",
+  const auto tokenizer = Tokenizer::from_json(dump_json(data["tokenizer"]), "t.json", R"({"bos_token": "<s>",
       "eos_token": {"content": "</s>"}, "chat_template": "{{ bos_token }}{% for m in messages %}{{ m.role }}:{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}A:{% endif %}"})");
   EXPECT_EQ(apply_chat_template(tokenizer, {{"user", "hi"}}), "<s>user:hi</s>A:");
   EXPECT_EQ(apply_chat_template(tokenizer, {{"user", "hi"}}, false), "<s>user:hi</s>");
-  const auto without = Tokenizer::from_json(data["tokenizer"].dump());
+  const auto without = Tokenizer::from_json(dump_json(data["tokenizer"]));
   expect_error(ErrorCode::bad_call, "no chat template", [&] {
     apply_chat_template(without, {{"user", "hi"}});
   });

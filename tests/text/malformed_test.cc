@@ -5,9 +5,9 @@
 namespace codecllm {
 
 static Json good() {
-  return Json::parse(R"({"added_tokens": [{"id": 3, "content": "<s>", "special": true}],
+  return parse_json(R"({"added_tokens": [{"id": 3, "content": "<s>", "special": true}],
     "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
-    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})");
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})", "json");
 }
 
 struct Damage {
@@ -24,9 +24,9 @@ class Malformed : public testing::TestWithParam<Damage> {};
 
 TEST_P(Malformed, is_refused) {
   Json json = good();
-  json[Json::json_pointer(GetParam().pointer)] = Json::parse(GetParam().value);
-  expect_error(GetParam().code, GetParam().message, [&] { Tokenizer::from_json(json.dump(), "t.json"); });
-  expect_error(GetParam().code, "t.json", [&] { Tokenizer::from_json(json.dump(), "t.json"); });
+  json[Json::json_pointer(GetParam().pointer)] = parse_json(GetParam().value, "json");
+  expect_error(GetParam().code, GetParam().message, [&] { Tokenizer::from_json(json_text(json), "t.json"); });
+  expect_error(GetParam().code, "t.json", [&] { Tokenizer::from_json(json_text(json), "t.json"); });
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -104,7 +104,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& damage) { return std::string(damage.param.name); });
 
 TEST(MalformedFile, every_truncation_is_refused) {
-  const std::string text = good().dump();
+  const std::string text = json_text(good());
   for (size_t size = 0; size < text.size(); size++) {
     EXPECT_THROW(Tokenizer::from_json(std::string_view(text).substr(0, size)), Error) << size;
   }
@@ -123,7 +123,7 @@ TEST(MalformedFile, growth_is_bounded) {
     members.push_back({{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}});
   json["normalizer"] = {{"type", "Sequence"}, {"normalizers", members}};
   json["added_tokens"] = Json::array();
-  const Tokenizer tokenizer = Tokenizer::from_json(json.dump());
+  const Tokenizer tokenizer = Tokenizer::from_json(json_text(json));
   expect_error(ErrorCode::bad_input, "grow", [&] { tokenizer.encode("a"); });
 }
 
@@ -131,7 +131,7 @@ TEST(MalformedFile, costly_expressions_are_stopped) {
   Json json = good();
   json["pre_tokenizer"] = {
       {"type", "Split"}, {"pattern", {{"Regex", "(a+)+$|(a|aa)+c"}}}, {"behavior", "Isolated"}};
-  const Tokenizer tokenizer = Tokenizer::from_json(json.dump());
+  const Tokenizer tokenizer = Tokenizer::from_json(json_text(json));
   expect_error(ErrorCode::bad_input, "too costly", [&] { tokenizer.encode(std::string(5000, 'a') + "b"); });
 }
 

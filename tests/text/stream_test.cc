@@ -9,7 +9,7 @@
 namespace codecllm {
 
 static Tokenizer family(const std::string& name) {
-  return Tokenizer::from_json(read_json_file(data_path("tokenizer_" + name + ".json"))["tokenizer"].dump(),
+  return Tokenizer::from_json(json_text(read_json_file(data_path("tokenizer_" + name + ".json"))["tokenizer"]),
                               name);
 }
 
@@ -106,7 +106,7 @@ TEST(Threads, may_share_a_tokenizer) {
 }
 
 TEST(Config, decides_about_bos_and_eos) {
-  const std::string json = read_json_file(data_path("tokenizer_llama2.json"))["tokenizer"].dump();
+  const std::string json = json_text(read_json_file(data_path("tokenizer_llama2.json"))["tokenizer"]);
   const auto ids = [&](const char* config) {
     return Tokenizer::from_json(json, "t.json", config).encode("a");
   };

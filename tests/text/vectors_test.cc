@@ -55,7 +55,7 @@ static std::string llama3_json() {
                        {"ignore_merges", true},
                        {"vocab", read_json_file(folder + "llama3-bpe/encoder.json")},
                        {"merges", merges}}}};
-  return root.dump();
+  return json_text(root);
 }
 
 TEST(Vectors, gpt2) {

@@ -18,11 +18,18 @@ static std::vector<double> read_factors(const Json& scaling, const char* key, in
   return factors;
 }
 
+// Rotations of a part of each head: Hugging Face's classes of these families do not run them either.
+static void refuse_partial(const Json& config, const std::string& file) {
+  if (json_or<double>(config, "partial_rotary_factor", 1.0, file) != 1.0)
+    throw Error(ErrorCode::unsupported, "config", "a partial_rotary_factor other than 1 is not in this version", {.file = file});
+}
+
 static void read_scaling(RopeSpec& rope, const Json& scaling, const std::string& file) {
   for (const auto& [key, value] : scaling.items())
     if (value.is_object())
       throw Error(ErrorCode::unsupported, "config",
                   "a rotation of its own for '" + key + "' layers is not in this version", {.file = file});
+  refuse_partial(scaling, file);
   rope.type = json_find<std::string>(scaling, "rope_type", file)
                   .value_or(json_or<std::string>(scaling, "type", "default", file));
   rope.base = json_or<double>(scaling, "rope_theta", rope.base, file);
@@ -55,6 +62,7 @@ static void read_scaling(RopeSpec& rope, const Json& scaling, const std::string&
 }
 
 RopeSpec read_rope(const Json& config, int64_t rotary, int64_t max_positions, const std::string& file) {
+  refuse_partial(config, file);
   RopeSpec rope;
   rope.base = json_or<double>(config, "rope_theta", 10000.0, file);
   rope.original_positions =
