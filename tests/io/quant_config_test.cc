@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "io/support.h"
 
@@ -205,12 +205,12 @@ TEST(QuantConfig, RefusesBadExpressions) {
 }
 
 TEST(QuantConfig, StopsExpressionsThatTakeForEver) {
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   const std::string name(60, 'a');
   for (const char* pattern : {"re:(a+)+$x", "re:(a|a)*b", "re:(.*)*(.*)*(.*)*b", "re:((a?){40}){40}b"})
     EXPECT_THAT(error_of([&] { NamePattern(pattern, "f").match(name); }), HasSubstr("takes too long"))
         << pattern;
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_LT((std::clock() - start) / CLOCKS_PER_SEC, 100);  // each alone would take years
 }
 
 QuantGroup group_of(const char* preset) { return {.scheme = scheme_preset(preset)}; }

@@ -2,11 +2,12 @@
 // Every malformed file is refused by a sentence, without a large allocation first.
 #include <gmock/gmock.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "base/memory.h"
 #include "io/safetensors.h"
 #include "io/support.h"
+#include "paths.h"
 
 namespace codecllm {
 namespace {
@@ -157,13 +158,14 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"NegativeOffset", offsets("[-2,0]", "[0,2]", 2), "expected a whole number"}),
     case_name);
 
-// 100 MB of header, each refused or read without memory in proportion and in well under the 10 s given here.
+// 100 MB of header, each refused or read without memory in proportion and in well under the 10 s of this thread that are
+// given here, sanitizers apart.
 void expect_cheap(const std::string& file, const char* says) {
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   const size_t before = peak_rss_bytes();
   EXPECT_THAT(refusal(file), HasSubstr(says));
   EXPECT_LT(peak_rss_bytes() - before, size_t{64} << 20);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  EXPECT_LT((std::clock() - start) / CLOCKS_PER_SEC, test::kSanitized ? 100 : 10);
 }
 
 constexpr size_t kCap = SafetensorsLimits::header_bytes;

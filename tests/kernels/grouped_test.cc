@@ -106,6 +106,7 @@ void expect_the_bits_of_single_products(Isa isa, const std::vector<Matrix>& expe
 }
 
 TEST_P(Grouped, GivesTheBitsOfOneProductPerExpert) {
+  if (test::kSanitized && GetParam() == Isa::reference) GTEST_SKIP() << "slow; the other tiers run what is around its kernels";
   Rng rng(1);
   for (const Kind& kind : kKinds) {
     std::vector<Matrix> experts;

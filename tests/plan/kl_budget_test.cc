@@ -80,6 +80,7 @@ TEST(KlBudget, IsKeptByTheLeastRateThatKeepsIt) {
 }
 
 TEST(KlBudget, RefusalsLeaveNothing) {
+  if (test::kSanitized) GTEST_SKIP() << "a whole model, twice";
   const TempDirectory dir;
   const std::string model = test::source_path("models/codecllm-stories");
   const auto refused = [&](const QuantizeOptions& options, double most, const char* part) {
@@ -110,6 +111,7 @@ TEST(KlBudget, RefusalsLeaveNothing) {
 }
 
 TEST(KlBudget, TakesOverWhatAKilledCallLeftAndLeavesOthersAlone) {
+  if (test::kSanitized) GTEST_SKIP() << "a whole model, several times";
   const TempDirectory dir;
   const std::string model = test::source_path("models/codecllm-stories");
   std::filesystem::create_directories(dir / "q.trial");

@@ -53,7 +53,7 @@ TEST_P(Algorithms, InterruptedAnywhereTheyComeToTheSameBytes) {
   int calls = 0;
   quantize_checkpoint(test::two_threads(), temp_ / "m", temp_ / "counted", options_, [&](double, std::string_view) { return ++calls > 0; });
   int resumed = 0;
-  for (int stop = 1; stop < calls; stop += 9) {
+  for (int stop = 1; stop < calls; stop += test::kSanitized ? 32 : 9) {
     const std::string out = temp_ / ("q" + std::to_string(stop));
     int left = stop;
     try {
@@ -64,7 +64,7 @@ TEST_P(Algorithms, InterruptedAnywhereTheyComeToTheSameBytes) {
     if (!test::exists(out)) resumed += quantize_checkpoint(test::two_threads(), temp_ / "m", out, options_).resumed ? 1 : 0;
     ASSERT_EQ(test::difference(temp_ / "whole", out), "") << stop;
   }
-  EXPECT_GT(resumed, 1);
+  EXPECT_GT(resumed, test::kSanitized ? 0 : 1);
 }
 
 // The same move at 8 bits: what is left is the rounding of INT8 weights, as plain rounding has it.

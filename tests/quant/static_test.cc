@@ -122,7 +122,7 @@ TEST(StaticActivations, InterruptedAnywhereTheyComeToTheSameBytes) {
       EXPECT_TRUE(share >= 0 && share <= 1) << share;
       return ++calls > 0;
     });
-    for (int stop = 2; stop < calls; stop += 11) {
+    for (int stop = 2; stop < calls; stop += test::kSanitized ? 44 : 11) {
       const std::string out = temp / (name + std::to_string(stop));
       int left = stop;
       test::error_of([&] { quantize_checkpoint(test::two_threads(), temp / "m", out, options, [&](double, std::string_view) { return --left > 0; }); },
@@ -130,7 +130,7 @@ TEST(StaticActivations, InterruptedAnywhereTheyComeToTheSameBytes) {
       resumed += quantize_checkpoint(test::two_threads(), temp / "m", out, options).resumed ? 1 : 0;
       ASSERT_EQ(test::difference(temp / name, out), "") << algorithm << " " << stop;
     }
-    EXPECT_GT(resumed, 2) << algorithm;
+    EXPECT_GT(resumed, test::kSanitized ? 0 : 2) << algorithm;
   }
 }
 
