@@ -3,7 +3,7 @@
 """Writes tests/quant/data/interchange: a tiny random Llama, quantized by other programs.
 
   plain         the model in BF16
-  NAME          what compressed-tensors, bitsandbytes or GPTQModel makes of it, written by that package
+  NAME          what compressed-tensors, bitsandbytes, GPTQModel, AutoAWQ or transformers makes of it
   NAME/reference.safetensors
                 input_ids   tokens
                 logits      what the package computes on them, in F32
@@ -16,9 +16,10 @@
 
 Usage: dump_interchange.py [NAME ...]              (in the root of the tree; without a name, all)
        dump_interchange.py --ours CODECLLM
-Needs torch and transformers; compressed-tensors for ct-*, bitsandbytes for bnb-*, GPTQModel for gptq-*, awq-* and --ours, gguf
-for --ours.
+Needs torch and transformers; compressed-tensors for ct-*, bitsandbytes for bnb-*, GPTQModel for gptq-*, awq-int4 and --ours,
+AutoAWQ for awq-int4-asym, gguf for --ours.
 """
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -26,6 +27,7 @@ import string
 import subprocess
 import sys
 import tempfile
+import types
 
 import numpy as np
 import torch
@@ -199,6 +201,69 @@ def gptqmodel(name, work, kind, settings):
     save(name, work, own, weights)
 
 
+def save_tensors(work, tensors, settings):
+    save_file({n: t.contiguous() for n, t in tensors.items()}, work / "model.safetensors", {"format": "pt"})
+    config = json.loads((OUT / "plain" / "config.json").read_text())
+    (work / "config.json").write_text(json.dumps({**config, "quantization_config": settings}, indent=2) + "\n")
+
+
+def autoawq(name, work):
+    """AutoAWQ's layer alone: the rest of the package needs an older transformers."""
+    root = pathlib.Path(importlib.util.find_spec("awq").origin).parent
+    for package in ("awq", "awq.modules", "awq.modules.linear", "awq.utils"):
+        sys.modules[package] = types.ModuleType(package)
+        sys.modules[package].__path__ = [str(root.joinpath(*package.split(".")[1:]))]
+    from awq.modules.linear.gemm import WQLinear_GEMM
+    from awq.utils.packing_utils import dequantize_gemm
+    model = transformers.AutoModelForCausalLM.from_pretrained(OUT / "plain", dtype=torch.float16)
+    tensors, weights = dict(model.state_dict()), {}
+    for n, module in linears(model).items():
+        groups = module.weight.data.float().reshape(-1, 32)
+        scales = ((groups.amax(1) - groups.amin(1)) / 15).half().float()
+        zeros = (-torch.round(groups.amin(1) / scales)).clamp(0, 15)
+        scales, zeros = (t.reshape(module.out_features, -1).T.contiguous() for t in (scales, zeros))
+        module.weight.data = module.weight.data.float().T.reshape(-1, 32, module.out_features).clamp(
+            (-zeros * scales)[:, None], ((15 - zeros) * scales)[:, None]).reshape(-1, module.out_features).T
+        packed = WQLinear_GEMM.from_linear(module, 4, 32, scales=scales, zeros=zeros)
+        parts = {"qweight": packed.qweight, "qzeros": packed.qzeros, "scales": packed.scales}
+        del tensors[n + ".weight"]
+        tensors.update({f"{n}.{part}": tensor for part, tensor in parts.items()})
+        weights[n] = dequantize_gemm(packed.qweight, packed.qzeros, packed.scales.float(), 4, 32).T.contiguous()
+    save_tensors(work, tensors, {"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True, "version": "gemm"})
+    save(name, work, None, weights)
+
+
+def round_to_fp8(x, group):
+    """Activations as DeepSeek-V3's kernels round them: one scale for each group of a token."""
+    groups = torch.nn.functional.pad(x.float(), (0, -x.shape[-1] % group)).unflatten(-1, (-1, group))
+    scales = groups.abs().amax(-1, keepdim=True) / 448
+    return ((groups / scales).to(torch.float8_e4m3fn).float() * scales).flatten(-2)[..., :x.shape[-1]]
+
+
+def round_inputs(model, group):
+    for module in linears(model).values():
+        module.register_forward_pre_hook(lambda _, inputs: (round_to_fp8(inputs[0], group),))
+
+
+def fine_grained_fp8(name, work, settings):
+    from transformers.integrations.finegrained_fp8 import Fp8Dequantize, Fp8Quantize
+    block = settings["weight_block_size"]
+    settings = transformers.FineGrainedFP8Config(activation_scheme="dynamic", **settings)
+    holder = types.SimpleNamespace(quantization_config=settings)
+    model = transformers.AutoModelForCausalLM.from_pretrained(OUT / "plain", dtype=torch.bfloat16)
+    tensors, weights = dict(model.state_dict()), {}
+    for n in linears(model):
+        made = Fp8Quantize(holder).convert({n + ".weight": tensors[n + ".weight"]})
+        tensors.update(made)
+        weights[n] = Fp8Dequantize(holder)._dequantize_one(made[n + ".weight"], made[n + ".weight_scale_inv"], torch.float32)
+    save_tensors(work, tensors, settings.to_dict())
+    runs = transformers.AutoModelForCausalLM.from_pretrained(OUT / "plain", dtype=torch.float32)
+    for n, module in linears(runs).items():
+        module.weight.data = weights[n].clone()
+    round_inputs(runs, block[1])
+    save(name, work, runs, weights)
+
+
 WEIGHTS = {"num_bits": 8, "type": "int", "symmetric": True}
 FLOATS = {"num_bits": 8, "type": "float", "symmetric": True}
 TOKEN = {"dynamic": True, "strategy": "token"}
@@ -221,9 +286,12 @@ CASES = {
     "gptq-int4-order": (gptqmodel, "GPTQConfig", {"bits": 4, "group_size": 32, "desc_act": True, "sym": False}),
     "gptq-int8-v2": (gptqmodel, "GPTQConfig", {"bits": 8, "group_size": -1, "desc_act": False, "act_group_aware": False, "format": "gptq_v2"}),
     "awq-int4": (gptqmodel, "AWQConfig", {"bits": 4, "group_size": 32}),
+    "awq-int4-asym": (autoawq,),
+    "hf-fp8-block": (fine_grained_fp8, {"weight_block_size": (32, 32)}),
+    "hf-fp8-block-e8m0": (fine_grained_fp8, {"weight_block_size": (32, 32), "scale_fmt": "ue8m0"}),
 }
 
-OURS = ["int8", "int8-g32", "int8-asym", "int4", "int4-g32", "int4-g32-asym", "w8a8", "fp8", "fp8-channel"]
+OURS = ["int8", "int8-g32", "int8-asym", "int4", "int4-g32", "int4-g32-asym", "w8a8", "fp8", "fp8-channel", "fp8-block"]
 # layout, the scheme it is converted from
 CONVERTED = [("gptq", "int8"), ("gptq", "int4-g32"), ("gptq", "int4-g32-asym"), ("awq", "int4-g32"), ("awq", "int4-g32-asym")]
 GGUF = ["bf16", "q8_0", "q4_0"]
@@ -254,8 +322,11 @@ def quantized_by_us(binary, work, scheme, out):
     save_file({n: t.float() if n.endswith("_scale") else t for n, t in stored.items()}, wide / "model.safetensors", {"format": "pt"})
     dense = transformers.AutoModelForCausalLM.from_pretrained(
         wide, dtype=torch.float32, quantization_config=transformers.CompressedTensorsConfig(dequantize=True))
-    runs = dense if "asym" in scheme else transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    out[scheme + ".logits"], out[scheme + ".dequantized"] = logits(runs), logits(dense).clone()
+    out[scheme + ".dequantized"] = logits(dense).clone()
+    runs = dense if "asym" in scheme or scheme == "fp8-block" else transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if scheme == "fp8-block":  # transformers leaves its activations as they are
+        round_inputs(runs, 128)
+    out[scheme + ".logits"] = logits(runs)
     out[scheme + ".file"] = file_checksum(folder / "model.safetensors")
 
 

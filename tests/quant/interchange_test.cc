@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoints that compressed-tensors, bitsandbytes and GPTQModel wrote (tools/dump_interchange.py): every weight is the
-// number that the package dequantizes it to, bit for bit, and the logits are the package's. And checkpoints that are written
-// here, in every layout: byte by byte those of which transformers or GPTQModel computed the logits, which are the engine's.
+// Checkpoints that other packages wrote (tools/dump_interchange.py): every weight is the number that the package
+// dequantizes it to, bit for bit, and the logits are the package's. And checkpoints that are written here, in every layout:
+// byte by byte those of which transformers or GPTQModel computed the logits, which are the engine's.
 #include <cmath>
 
 #include "codec/checksum.h"
