@@ -25,6 +25,7 @@ struct LinearScratch {
   std::vector<float> tiles;    // rows in the order of matmul_float
   IntegerScratch integers;
   std::vector<float> rounded, group_scales;  // [rows, padded columns], [rows, groups]: inputs as 8-bit floats
+  std::vector<float> float8_tiles;  // the same in the order of matmul_float8
   PanelScratch panels;         // of coded weights
   // Outlier features: the largest input of each column, the columns found, inputs without them and alone.
   std::vector<float> tops, rest, picked, picked_tiles;

@@ -21,9 +21,6 @@ bool takes_alike(const MatrixView& a, const MatrixView& b) {
   return a.element == b.element && a.columns == b.columns && (a.group == b.group || !is_scaled(a.element)) && a.activation == b.activation;
 }
 
-// Rows that are put in place together: a tile, or, for 8-bit floats, which have none, some rows.
-constexpr int64_t kFloat8Rows = 8;
-
 class GroupedProduct {
  public:
   GroupedProduct(ThreadPool& pool, const KernelTable& kernels, GroupedScratch& scratch, const float* x, int64_t x_stride,
@@ -116,17 +113,18 @@ class GroupedProduct {
   }
 
   void place_float8(int64_t rows) {
-    const bool plain = w_.activation.mode == ActivationMode::a16;
-    const ScaledActivations all = plain ? ScaledActivations{x_, rows, x_stride_, nullptr, 1} : float8_room(scratch_.linear, rows, w_);
+    const int64_t most = kernels_.float_tile_rows();
+    const bool as_they_are = w_.activation.mode == ActivationMode::a16 && (rows == 1 || most == 1);
+    float8_ = as_they_are ? ScaledActivations{x_, rows, x_stride_, nullptr, 1} : float8_room(kernels_, scratch_.linear, rows, w_);
     for_experts([&](size_t e, int64_t place) {
       ScaledActivations& own = scratch_.inputs[e].scaled;
-      own = all;
+      own = float8_;
       own.rows = segments_[e].rows;
-      own.x += (plain ? segments_[e].first : place) * all.stride;
-      if (plain) return;
-      own.scales += place * all.groups;
+      own.x += (as_they_are ? segments_[e].first : place) * own.stride;
+      if (as_they_are) return;
+      if (own.scales != nullptr) own.scales += place * own.groups;
       scratch_.given[e] = given_scale(pool_, kernels_, scratch_.linear.group_scales, rows_of(e), x_stride_, own.rows, w_);
-      add_pieces(e, kFloat8Rows);
+      add_pieces(e, most);
     });
   }
 
@@ -149,8 +147,8 @@ class GroupedProduct {
       const int64_t place = in.integers.scale - scratch_.linear.integers.scales.data() + piece.begin;
       put_integers(kernels_, scratch_.linear.integers, w_, x, x_stride_, rows, place, scratch_.given[piece.expert]);
     } else if (is_float8(w_.element)) {
-      const int64_t place = (in.scaled.x - scratch_.linear.rounded.data()) / in.scaled.stride + piece.begin;
-      put_float8(kernels_, scratch_.linear, w_, x, x_stride_, rows, place, scratch_.given[piece.expert]);
+      const int64_t place = (in.scaled.x - float8_.x) / in.scaled.stride + piece.begin;
+      put_float8(kernels_, scratch_.linear, float8_, w_, x, x_stride_, rows, place, scratch_.given[piece.expert]);
     } else {
       const int64_t place = (in.floats.x - scratch_.linear.tiles.data()) / w_.columns + piece.begin;
       put_floats(x, x_stride_, rows, w_.columns, scratch_.linear.tiles.data() + place * w_.columns);
@@ -165,6 +163,7 @@ class GroupedProduct {
   std::span<const MatrixView* const> experts_;
   std::span<const RowSegment> segments_;
   const MatrixView& w_;  // the first, whose like all are
+  ScaledActivations float8_ = {};  // rows of all experts
 };
 
 }  // namespace

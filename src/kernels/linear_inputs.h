@@ -21,13 +21,13 @@ float given_scale(ThreadPool& pool, const KernelTable& kernels, std::vector<floa
 
 // Room for `rows` rows, to be filled.
 IntActivations integer_room(IntegerScratch& scratch, int64_t rows, const MatrixView& w);
-ScaledActivations float8_room(LinearScratch& scratch, int64_t rows, const MatrixView& w);
+ScaledActivations float8_room(const KernelTable& kernels, LinearScratch& scratch, int64_t rows, const MatrixView& w);
 
 // The tile of `rows` rows of x becomes the rows from `place` on.
 void put_integers(const KernelTable& kernels, IntegerScratch& scratch, const MatrixView& w, const float* x, int64_t x_stride,
                   int64_t rows, int64_t place, float given);
-void put_float8(const KernelTable& kernels, LinearScratch& scratch, const MatrixView& w, const float* x, int64_t x_stride,
-                int64_t rows, int64_t place, float given);
+void put_float8(const KernelTable& kernels, LinearScratch& scratch, const ScaledActivations& room, const MatrixView& w, const float* x,
+                int64_t x_stride, int64_t rows, int64_t place, float given);
 void put_floats(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* tile);
 
 // y [rows, y_stride] of panels [begin, end). part: w, or a decoded part of it.

@@ -153,9 +153,10 @@ struct IntegerRows {
 };
 
 // Activation rows for products with 8-bit floats: plain (scales null), or values of an 8-bit float type with a scale for
-// each group of columns.
+// each group of columns. Several rows lie in tiles (tile_at) of a tier's float_tile_rows, a tile's rows interleaved.
 struct ScaledActivations {
-  const float* x;          // [rows, stride], zero behind the last column up to round_up(columns, kColumnPadding)
+  const float* x;          // tile at x + first * stride: [columns][rows of the tile], zero behind the last column up to
+                           // round_up(columns, kColumnPadding)
   int64_t rows, stride;
   const float* scales;     // [rows, groups]
   int64_t groups;          // 1, or the weight's

@@ -71,20 +71,17 @@ void tile(const MatrixView& w, const float* x, float* y, int64_t y_stride, int64
   });
 }
 
-// Two accumulators per row and panel. Many rows take one panel at a time: each weight that is widened serves them all.
-constexpr int kTileRows = kManyRegisters ? 12 : 3;
-
-int64_t float_tile_rows() { return kTileRows; }
+int64_t float_tile_rows() { return kFloatTileRows; }
 
 template <Element E>
 void range(const MatrixView& w, const float* x, int64_t x_stride, int64_t rows, float* y, int64_t y_stride,
            int64_t begin, int64_t end) {
-  each_block<kTileRows, 2>(w, rows, begin, end, [&](RowTile at, int64_t p, int64_t stop) {
+  each_block<kFloatTileRows, 2>(w, rows, begin, end, [&](RowTile at, int64_t p, int64_t stop) {
     const float* from = x + at.first * x_stride;
     float* to = y + at.first * y_stride;
-    at_rows<kTileRows>(at.rows, [&](auto m) {
+    at_rows<kFloatTileRows>(at.rows, [&](auto m) {
       // A single row reads one panel after the other: one linear stream is the fastest way through memory.
-      if constexpr (kManyRegisters && m > 1 && m <= kTileRows / 2)
+      if constexpr (kManyRegisters && m > 1 && m <= kFloatTileRows / 2)
         for (; p + 2 <= stop; p += 2) tile<E, m, 2>(w, from, to, y_stride, p);
       for (; p < stop; ++p) tile<E, m, 1>(w, from, to, y_stride, p);
     });

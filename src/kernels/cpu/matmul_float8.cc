@@ -7,13 +7,16 @@ namespace {
 
 // Every output is, for each group, a sum over the even columns and one over the odd ones, their sum scaled and added:
 // the same for every number of rows in a tile. The last line of a row may hold columns that are not there: they are
-// zero, as their activations are.
+// zero, as their activations are. The totals are in memory: they are added to once in a group, and twelve rows leave no
+// registers for them.
 template <Element E, int M>
 void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t panel) {
   const uint8_t* lines = w.data + panel * w.panel_bytes();
   const int64_t groups = w.groups(), all = w.lines(), group_lines = groups == 1 ? all : w.group / 4;
-  Pack<vf, M> total;
-  each<M>(EACH(m) { total.at(m) = zero(); });
+  constexpr int64_t kAheadFloats = 192;  // as in matmul_float.cc
+  const float* rows = x.x + m0 * x.stride;
+  alignas(64) float total[M * kPanelRows];
+  each<M>(EACH(m) { store(total + m * kPanelRows, zero()); });
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t end = (g + 1) * group_lines < all ? (g + 1) * group_lines : all;
     Pack<vf, M> even, odd;
@@ -26,39 +29,42 @@ void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int6
       } else {
         load_e5m2(lines + line * kLineBytes, columns);
       }
-      const float* rows = x.x + m0 * x.stride + line * 4;
+      const float* at = rows + line * 4 * M;
+      if constexpr (M > 2)
+        for (int ahead = 0; ahead < 4 * M; ahead += 16) prefetch(at + kAheadFloats + ahead);
       each<M>(EACH(m) {
-        const float* at = rows + m * x.stride;
-        even.at(m) = fma(columns[0], set1(at[0]), even.at(m));
-        odd.at(m) = fma(columns[1], set1(at[1]), odd.at(m));
-        even.at(m) = fma(columns[2], set1(at[2]), even.at(m));
-        odd.at(m) = fma(columns[3], set1(at[3]), odd.at(m));
+        even.at(m) = fma(columns[0], set1(at[m]), even.at(m));
+        odd.at(m) = fma(columns[1], set1(at[M + m]), odd.at(m));
+      });
+      each<M>(EACH(m) {
+        even.at(m) = fma(columns[2], set1(at[2 * M + m]), even.at(m));
+        odd.at(m) = fma(columns[3], set1(at[3 * M + m]), odd.at(m));
       });
     }
     const vf scales = mul(load_scales(w, (panel * groups + g) * kPanelRows), set1(E == Element::e4m3 ? kE4m3Unit : 1.0f));
     const float* own = x.scales == nullptr ? nullptr : x.scales + m0 * x.groups + (x.groups == 1 ? 0 : g);
     each<M>(EACH(m) {
       const vf factor = own == nullptr ? scales : mul(scales, set1(own[m * x.groups]));
-      total.at(m) = fma(add(even.at(m), odd.at(m)), factor, total.at(m));
+      float* sum = total + m * kPanelRows;
+      store(sum, fma(add(even.at(m), odd.at(m)), factor, load(sum)));
     });
   }
   const int64_t n = panel * kPanelRows, left = w.rows - n;
   each<M>(EACH(m) {
     float* to = y + (m0 + m) * y_stride + n;
+    const vf sum = load(total + m * kPanelRows);
     if (left >= kPanelRows) {
-      store(to, total.at(m));
+      store(to, sum);
     } else {
-      store_n(to, total.at(m), left);
+      store_n(to, sum, left);
     }
   });
 }
 
-constexpr int kFloat8Rows = kManyRegisters ? 8 : 2;
-
 template <Element E>
 void float8_range(const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t begin, int64_t end) {
-  each_block<kFloat8Rows, 1>(w, x.rows, begin, end, [&](RowTile rows, int64_t p, int64_t stop) {
-    at_rows<kFloat8Rows>(rows.rows, [&](auto m) {
+  each_block<kFloatTileRows, 1>(w, x.rows, begin, end, [&](RowTile rows, int64_t p, int64_t stop) {
+    at_rows<kFloatTileRows>(rows.rows, [&](auto m) {
       for (; p < stop; ++p) float8_tile<E, m>(w, x, y, y_stride, rows.first, p);
     });
   });
