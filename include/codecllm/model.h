@@ -26,7 +26,7 @@ struct ModelInfo {
 // share the weights. The Context must outlive it.
 class CODECLLM_API Model {
  public:
-  // A directory in Hugging Face layout. Throws Error.
+  // A directory in Hugging Face layout, or a .gguf file. Throws Error.
   static Model load(const Context& context, const std::string& directory, const Progress& progress = {});
 
   ModelInfo info() const;
@@ -53,7 +53,7 @@ struct Sampling {
 struct Generated {
   std::string text;
   std::vector<std::int32_t> tokens;
-  std::string finish;  // "eos", "stop", "length" or "context"
+  std::string finish;  // "eos", "stop", "length", "context" (the session is full) or "cancelled" (by on_text)
   double prompt_tok_s = 0, decode_tok_s = 0;
 };
 

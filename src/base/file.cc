@@ -2,6 +2,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -164,6 +165,16 @@ void OutputFile::sync() {
 void OutputFile::close() {
   if (::close(std::exchange(fd_, -1)) != 0) fail(errno);
 }
+
+DirectoryLock::DirectoryLock(const std::string& directory) : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+  if (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+  if (fd_ >= 0) ::close(fd_);
+  throw Error(ErrorCode::bad_call, "write", "another process is writing this output", {.file = directory});
+}
+
+DirectoryLock::~DirectoryLock() { ::close(fd_); }
+
+void DirectoryLock::sync() const { ::fsync(fd_); }
 
 AtomicFile::AtomicFile(std::string path, OutputFile::Mode mode)
     : path_(std::move(path)), partial_(path_ + ".partial"), file_(partial_, mode, path_) {}

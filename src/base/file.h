@@ -75,6 +75,20 @@ class OutputFile {
   int fd_ = -1;
 };
 
+// A directory of output, held against other processes for as long as this lives. Throws Error(bad_call) where another one
+// holds it.
+class DirectoryLock {
+ public:
+  explicit DirectoryLock(const std::string& directory);
+  ~DirectoryLock();
+  DirectoryLock(const DirectoryLock&) = delete;
+  DirectoryLock& operator=(const DirectoryLock&) = delete;
+  void sync() const;  // the names in it reach the disk
+
+ private:
+  int fd_;
+};
+
 // Writes path + ".partial", and renames it to `path` on commit (after fsync). Destroyed without commit, it removes
 // what it wrote. Messages name `path`. Throws Error(bad_call) where somebody else's file has the partial's name; in a
 // directory of our own, mode `create` replaces what a killed process left there.

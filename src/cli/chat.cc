@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <iostream>
+#include <optional>
 
 #include "cli/loaded.h"
 #include "cli/sampling.h"
@@ -29,6 +31,25 @@ std::string answer(TokenSession& session, const Loaded& loaded, const std::vecto
   return result.text;
 }
 
+// The conversation as tokens. While the model has no room for them and for an answer (a quarter of it, or what may be
+// generated), the oldest turn is left out; nothing is returned where the last message alone is too long.
+std::optional<std::vector<int32_t>> fit(std::vector<ChatMessage>& messages, const Globals& globals, const Loaded& loaded, int64_t max_tokens) {
+  const int64_t room = loaded.model.spec.max_positions, most = room - std::min(max_tokens, room / 4);
+  const size_t first = messages.front().role == "system" ? 1 : 0;
+  for (bool told = false;; told = true) {
+    // The template writes BOS itself where the model wants it.
+    std::vector<int32_t> tokens = loaded.tokenizer.encode(apply_chat_template(loaded.tokenizer, messages, true), false);
+    if (static_cast<int64_t>(tokens.size()) <= most) return tokens;
+    if (messages.size() < first + 3) {
+      note(globals, fmt::format("this message makes {} tokens, and the model has room for {} beside an answer; say it in fewer words", tokens.size(), most));
+      messages.pop_back();
+      return std::nullopt;
+    }
+    if (!told) note(globals, fmt::format("the conversation is longer than the {} tokens of this model; what was said first is left out", room));
+    messages.erase(messages.begin() + static_cast<ptrdiff_t>(first), messages.begin() + static_cast<ptrdiff_t>(first) + 2);
+  }
+}
+
 }  // namespace
 
 void add_chat(CLI::App& app, Globals& globals) {
@@ -48,19 +69,22 @@ void add_chat(CLI::App& app, Globals& globals) {
       throw Error(ErrorCode::bad_call, "chat", "this model has no chat template; use generate", {.file = a->model});
     TokenSession session(loaded.model, loaded.model.spec.max_positions, kv_type(a->kv));
     std::vector<ChatMessage> messages;
+    const auto ask = [shown = isatty(STDIN_FILENO) != 0] {  // not where the lines come from a file
+      if (shown) fmt::print("> ");
+      std::fflush(stdout);
+    };
     if (!a->system.empty()) messages.push_back({"system", a->system});
-    for (std::string line; !interrupted() && (fmt::print("> "), std::fflush(stdout), std::getline(std::cin, line));) {
+    for (std::string line; !interrupted() && (ask(), std::getline(std::cin, line));) {
       if (line.ends_with('\r')) line.pop_back();
       if (line.empty()) continue;
       messages.push_back({"user", line});
-      const std::string text = apply_chat_template(loaded.tokenizer, messages, true);
-      // The template writes BOS itself where the model wants it.
-      messages.push_back({"assistant", answer(session, loaded, loaded.tokenizer.encode(text, false), a->options)});
+      if (const auto tokens = fit(messages, globals, loaded, a->options.max_tokens))
+        messages.push_back({"assistant", answer(session, loaded, *tokens, a->options)});
     }
-    fmt::print("\n");
+    if (isatty(STDIN_FILENO) != 0) fmt::print("\n");
     return interrupted() ? 130 : 0;
   });
-  command.add_option("model", a->model, "Model directory")->required();
+  command.add_option("model", a->model, "Model directory or .gguf file")->required();
   command.add_option("--system", a->system, "System message");
   add_sampling(command, *a);
 }

@@ -40,7 +40,7 @@ void add_evaluate(CLI::App& app, Globals& globals) {
     }
     return 0;
   });
-  command.add_option("model", a->model, "Model directory")->required();
+  command.add_option("model", a->model, "Model directory or .gguf file")->required();
   command.add_option("--tasks", a->tasks, "A .jsonl file: prompt, choices and answer (an index) on every line")->required()->check(CLI::ExistingFile);
   add_compute(command, a->compute);
   add_decode_cache(command, a->decode_cache);

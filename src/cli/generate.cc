@@ -56,7 +56,7 @@ void add_generate(CLI::App& app, Globals& globals) {
     if (interrupted()) throw Error(ErrorCode::interrupted, "generate", fmt::format("interrupted after {} tokens", result.tokens.size()));
     return 0;
   });
-  command.add_option("model", a->model, "Model directory")->required();
+  command.add_option("model", a->model, "Model directory or .gguf file")->required();
   command.add_option("-p,--prompt", a->prompt, "The text to continue")->required();
   add_sampling(command, *a);
 }

@@ -89,7 +89,7 @@ void add_inspect(CLI::App& app, Globals& globals) {
     }
     return std::any_of(result.problems.begin(), result.problems.end(), [](const Problem& p) { return p.error; }) ? 1 : 0;
   });
-  command.add_option("model", *model, "Model directory")->required();
+  command.add_option("model", *model, "Model directory or .gguf file")->required();
 }
 
 }  // namespace codecllm::cli

@@ -53,7 +53,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
     }
     return 0;
   });
-  command.add_option("model", a->model, "Model directory")->required();
+  command.add_option("model", a->model, "Model directory or .gguf file")->required();
   command.add_option("--text", a->text, "A text file")->required()->check(CLI::ExistingFile);
   command.add_option("--context", a->options.context, "Tokens of a window (default: 2048, or the trained length)")->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
   command.add_option("--stride", a->options.stride, "Tokens from window to window (default: half the context)")->check(CLI::Range(int64_t{1}, int64_t{1} << 20));

@@ -38,7 +38,7 @@ void add_verify(CLI::App& app, Globals& globals) {
     }
     return result.bad.empty() ? 0 : 1;
   });
-  command.add_option("model", a->model, "Model directory")->required();
+  command.add_option("model", a->model, "Model directory or .gguf file")->required();
   command.add_option("--reference", a->reference, "The model it was made from");
 }
 

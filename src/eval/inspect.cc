@@ -175,6 +175,8 @@ class Inspector {
       problem(true, name + " is missing", "fetch the model again; it cannot be loaded without");
     else if (tensor->shape != shape)
       problem(true, name + " has another shape than config.json says", "config.json and weights are of different models");
+    else if (!is_plain_float(tensor->dtype))
+      problem(true, name + " has the type " + std::string(dtype_name(tensor->dtype)), "F32, BF16 or F16 is expected; save the model again");
   }
 
   // Bytes of a coded matrix and its scales.
@@ -198,9 +200,7 @@ class Inspector {
     }
     const QuantGroup* group = config_.group_for(linear.name);
     if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint_, linear.name)) {
-      const TensorInfo& weight = checkpoint_.need(linear.name + ".weight");
-      if (weight.shape != std::vector<int64_t>{linear.rows, linear.columns})
-        throw Error(ErrorCode::bad_input, "inspect", "the shape is not the one config.json says", {.tensor = weight.name});
+      const TensorInfo& weight = need_floats(checkpoint_, linear.name + ".weight", {linear.rows, linear.columns});
       ++result_.schemes[std::string(dtype_name(weight.dtype))];
       return static_cast<double>(weight.data.size());
     }

@@ -86,21 +86,8 @@ class Loader {
     return load_packed(module, rows, columns, *group);
   }
 
-  const TensorInfo& need(const std::string& name, const std::vector<int64_t>& shape) const {
-    const TensorInfo& tensor = checkpoint_.need(name);
-    if (tensor.shape != shape)
-      throw Error(ErrorCode::bad_input, "load",
-                  "shape " + shape_text(tensor.shape) + ", expected " + shape_text(shape) + " by config.json",
-                  {.file = checkpoint_.file_of(tensor), .tensor = name});
-    if (!is_plain_float(tensor.dtype))
-      throw Error(ErrorCode::unsupported, "load",
-                  "type " + std::string(dtype_name(tensor.dtype)) + ", expected F32, BF16 or F16",
-                  {.file = checkpoint_.file_of(tensor), .tensor = name});
-    return tensor;
-  }
-
   std::vector<float> load_vector(const std::string& name, int64_t n) const {
-    const TensorInfo& tensor = need(name, {n});
+    const TensorInfo& tensor = need_floats(checkpoint_, name, {n});
     std::vector<float> values(static_cast<size_t>(n));
     load_floats(tensor.data.data(), 0, tensor.dtype, values);
     return values;
@@ -119,7 +106,7 @@ class Loader {
 
   Matrix load_plain(const std::string& module, int64_t rows, int64_t columns) {
     if (checkpoint_.find(module + kCodedSuffix) != nullptr) return load_coded(module, rows, columns);
-    const TensorInfo& tensor = need(module + ".weight", {rows, columns});
+    const TensorInfo& tensor = need_floats(checkpoint_, module + ".weight", {rows, columns});
     ++scheme_count_[tensor.dtype == DType::f32 ? "f32" : tensor.dtype == DType::f16 ? "f16" : "bf16"];
     return load_floats_of(tensor);
   }
@@ -141,10 +128,7 @@ class Loader {
     const QuantArgs& args = *group.scheme.weights;
     const PackedTensors packed = packed_tensors(checkpoint_, module, group);
     const ErrorPlace place = {.file = checkpoint_.file_of(*packed.codes), .tensor = packed.codes->name};
-    if (packed.rows != rows || packed.columns != columns)
-      throw Error(ErrorCode::bad_input, "load",
-                  "shape " + shape_text(std::vector{packed.rows, packed.columns}) + ", expected " + shape_text(std::vector{rows, columns}) +
-                      " by config.json", place);
+    check_shape({packed.rows, packed.columns}, {rows, columns}, place);
     const PackedReader reader(packed, args);
     Matrix matrix(element_of(args), rows, columns, reader.group(), scale_type_of(reader.scale_type()));
     if (packed.zero_points != nullptr) matrix.add_zeros();

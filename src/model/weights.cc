@@ -2,6 +2,8 @@
 #include "model/weights.h"
 
 #include "base/file.h"
+#include "format/plain_float.h"
+#include "io/coded_tensors.h"
 #include "io/packed_tensors.h"
 
 namespace codecllm {
@@ -29,15 +31,52 @@ ModelSpec read_spec(const Checkpoint& checkpoint) {
   return spec;
 }
 
-void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint) {
-  const auto is_coded = [&](const std::string& name) { return checkpoint.find(name + "_coded") != nullptr; };
-  for (const PlainTensorSpec& tensor : spec.plain_tensors())
-    if (!is_coded(tensor.name)) checkpoint.need(tensor.name);
-  for (const LinearSpec& linear : spec.linears()) {
-    if (linear.kind == LinearKind::lm_head && spec.tied_head) continue;
-    const std::string name = linear.name + ".weight";
-    if (!is_stored_quantized(checkpoint, linear.name) && !is_coded(name)) checkpoint.need(name);
+void check_shape(const std::vector<int64_t>& shape, const std::vector<int64_t>& expected, const ErrorPlace& place) {
+  if (shape != expected)
+    throw Error(ErrorCode::bad_input, "load", "shape " + shape_text(shape) + ", expected " + shape_text(expected) + " by config.json", place);
+}
+
+const TensorInfo& need_floats(const Checkpoint& checkpoint, const std::string& name, const std::vector<int64_t>& shape) {
+  const TensorInfo& tensor = checkpoint.need(name);
+  const ErrorPlace place = {.file = checkpoint.file_of(tensor), .tensor = name};
+  check_shape(tensor.shape, shape, place);
+  if (!is_plain_float(tensor.dtype))
+    throw Error(ErrorCode::unsupported, "load", "type " + std::string(dtype_name(tensor.dtype)) + ", expected F32, BF16 or F16", place);
+  return tensor;
+}
+
+// A matrix by its module's name, stored in any of the three ways.
+static void check_matrix(const Checkpoint& checkpoint, const QuantConfig& config, const std::string& module, const std::vector<int64_t>& shape) {
+  const QuantGroup* group = config.group_for(module);
+  if (checkpoint.find(module + kCodedSuffix) != nullptr) {
+    const CodedTensors coded = coded_tensors(checkpoint, module);
+    check_shape({static_cast<int64_t>(coded.opened.header.rows), static_cast<int64_t>(coded.opened.header.columns)}, shape, coded.place);
+  } else if (group != nullptr && group->scheme.weights && is_stored_quantized(checkpoint, module)) {
+    const PackedTensors packed = packed_tensors(checkpoint, module, *group);
+    check_shape({packed.rows, packed.columns}, shape, {.file = checkpoint.file_of(*packed.codes), .tensor = packed.codes->name});
+  } else {
+    need_floats(checkpoint, module + ".weight", shape);
   }
+}
+
+void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint, FunctionRef<void(const Error&)> bad) {
+  const auto look = [&](const auto& check) {
+    try {
+      check();
+    } catch (const Error& error) {
+      bad(error);
+    }
+  };
+  const QuantConfig config = QuantConfig::read(checkpoint.config(), checkpoint.config_path());
+  look([&] { check_matrix(checkpoint, config, spec.embedding, {spec.vocab, spec.hidden}); });
+  for (const PlainTensorSpec& tensor : spec.plain_tensors())
+    if (tensor.name != spec.embedding + ".weight") look([&] { need_floats(checkpoint, tensor.name, tensor.shape); });
+  for (const LinearSpec& linear : spec.linears())
+    if (linear.kind != LinearKind::lm_head || !spec.tied_head) look([&] { check_matrix(checkpoint, config, linear.name, {linear.rows, linear.columns}); });
+}
+
+void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint) {
+  check_tensors(spec, checkpoint, [](const Error& error) { throw error; });
 }
 
 }  // namespace codecllm

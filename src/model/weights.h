@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/context.h"
+#include "base/function_ref.h"
 #include "io/checkpoint.h"
 #include "kernels/matrix.h"
 #include "model/spec.h"
@@ -58,7 +59,16 @@ BlockWeights load_block(const Context& context, const Checkpoint& checkpoint, co
 // config.json and, where it exists, generation_config.json of a checkpoint.
 ModelSpec read_spec(const Checkpoint& checkpoint);
 
-// Throws Error(bad_input) that names the first tensor that the model needs and the checkpoint lacks.
-void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint);
+// A tensor that is stored plain. Throws Error(bad_input) where it is missing or config.json gives it another shape,
+// Error(unsupported) for a type that is not F32, BF16 or F16.
+const TensorInfo& need_floats(const Checkpoint& checkpoint, const std::string& name, const std::vector<int64_t>& shape);
+
+// Calls bad(error) for every tensor that the model needs and load_model would refuse: missing, or, plain, packed or coded,
+// of another shape or type.
+void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint, FunctionRef<void(const Error&)> bad);
+void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint);  // throws the first
+
+// Throws Error(bad_input) for a shape that is not the one that config.json gives.
+void check_shape(const std::vector<int64_t>& shape, const std::vector<int64_t>& expected, const ErrorPlace& place);
 
 }  // namespace codecllm

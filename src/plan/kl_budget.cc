@@ -29,9 +29,11 @@ class TrialFolder {
   explicit TrialFolder(const std::string& path) : path_(path) {
     if (fs::exists(path_) && !fs::exists(mark()))
       throw Error(ErrorCode::bad_call, "rates", "trials would be written here, but there is a folder of other content; move it away", {.file = path_});
-    fs::remove_all(path_);
     fs::create_directories(path_);
+    lock_.emplace(path_);
     write_file_atomically(mark(), "");
+    for (const auto& entry : fs::directory_iterator(path_))
+      if (entry.path() != mark()) fs::remove_all(entry.path());
   }
   ~TrialFolder() {
     std::error_code ignored;
@@ -63,6 +65,7 @@ class TrialFolder {
   std::string mark() const { return path_ + "/.codecllm-trials"; }
   std::string kept() const { return path_ + "/kept"; }
   const std::string path_;
+  std::optional<DirectoryLock> lock_;
 };
 
 class KlSearch {

@@ -18,9 +18,15 @@ static bool is_companion(const fs::directory_entry& entry) {
   static constexpr const char* kEndings[] = {".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json"};
   static constexpr const char* kNames[] = {"config.json", "quantize_config.json", "quant_config.json", kProvenanceFile, kChecksumFile, kJournalFile};
   const std::string name = entry.path().filename();
-  return entry.is_regular_file() && entry.file_size() <= (64u << 20) &&
+  std::error_code code;  // of a link that leads nowhere, say
+  return entry.is_regular_file(code) && entry.file_size(code) <= (64u << 20) &&
          std::none_of(std::begin(kEndings), std::end(kEndings), [&](const char* ending) { return name.ends_with(ending); }) &&
          std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames);
+}
+
+// Whether programs that load the model read it: damaged, it makes the output useless.
+static bool is_read_with_the_model(const std::string& name) {
+  return name == "tokenizer.json" || name == "tokenizer_config.json" || name == "special_tokens_map.json" || name == "generation_config.json";
 }
 
 void for_companions(const Checkpoint& checkpoint, const std::function<void(const std::string& name, const std::string& text)>& put) {
@@ -30,9 +36,9 @@ void for_companions(const Checkpoint& checkpoint, const std::function<void(const
   }
   for (const auto& entry : fs::directory_iterator(checkpoint.directory())) {
     if (!is_companion(entry)) continue;
-    const std::string text = read_file(entry.path());
-    if (entry.path().extension() == ".json") parse_json(text, entry.path());
-    put(entry.path().filename(), text);
+    const std::string name = entry.path().filename(), text = read_file(entry.path());
+    if (is_read_with_the_model(name)) parse_json(text, entry.path());
+    put(name, text);
   }
 }
 

@@ -11,7 +11,7 @@ namespace codecllm {
 
 // put(name, text) for each file of a directory, or for what a GGUF file holds of them. Left behind are config.json and
 // what tells about the source's own weights (indexes, other formats, how they were quantized), and files over 64 MB.
-// Throws Error(bad_input) for a .json that is none.
+// Throws Error(bad_input) where the tokenizer's or the generation's settings are not JSON; other files are only copied.
 void for_companions(const Checkpoint& checkpoint, const std::function<void(const std::string& name, const std::string& text)>& put);
 
 // config.json of the source with its keys in their order; made from the metadata of a GGUF file.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quant/output.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,25 +14,24 @@ namespace codecllm {
 
 namespace fs = std::filesystem;
 
-void refuse_existing_output(const std::string& directory) {
-  ::unlink((directory + "/" + kJournalFile).c_str());  // of a call that was killed when all else was done
+namespace {
+
+std::string without_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+}  // namespace
+
+void refuse_existing_output(const std::string& output) {
+  const std::string directory = without_slashes(output);
+  // Of a call that was killed when all else was done; that of a partial output is somebody's work.
+  if (!directory.empty() && !directory.ends_with(".partial")) ::unlink((directory + "/" + kJournalFile).c_str());
   refuse_existing(directory);
 }
 
-PartialOutput::Lock::Lock(const std::string& directory)
-    : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-  if (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
-  if (fd_ >= 0) ::close(fd_);
-  throw Error(ErrorCode::bad_call, "quantize", "another process is writing this output", {.file = directory});
-}
-
-PartialOutput::Lock::~Lock() { ::close(fd_); }
-
-void PartialOutput::Lock::sync() const { ::fsync(fd_); }
-
 PartialOutput::PartialOutput(std::string directory, std::unique_ptr<WeightFiles> files, const std::string& fingerprint)
-    : directory_(std::move(directory)), files_(std::move(files)) {
-  while (directory_.size() > 1 && directory_.back() == '/') directory_.pop_back();
+    : directory_(without_slashes(std::move(directory))), files_(std::move(files)) {
   refuse_existing(directory_);
   partial_ = directory_ + ".partial";
   journal_path_ = partial_ + "/" + kJournalFile;

@@ -15,7 +15,7 @@ namespace codecllm {
 inline constexpr const char* kJournalFile = ".codecllm-journal";  // a name that no file of a model has
 
 // Throws Error(bad_call) where the directory is there already.
-void refuse_existing_output(const std::string& directory);
+void refuse_existing_output(const std::string& output);
 
 class PartialOutput {
  public:
@@ -52,21 +52,8 @@ class PartialOutput {
   bool take_up(const std::string& fingerprint);
   void read_line(const std::string& line);
 
-  // The directory, held against other processes.
-  class Lock {
-   public:
-    explicit Lock(const std::string& directory);
-    ~Lock();
-    Lock(const Lock&) = delete;
-    Lock& operator=(const Lock&) = delete;
-    void sync() const;
-
-   private:
-    int fd_;
-  };
-
   std::string directory_, partial_, journal_path_;
-  std::optional<Lock> lock_;
+  std::optional<DirectoryLock> lock_;
   std::unique_ptr<WeightFiles> files_;
   OutputFile journal_;
   uint64_t journal_bytes_ = 0;

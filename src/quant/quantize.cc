@@ -270,9 +270,11 @@ class Worker : BlockSink {
   double first_share_;                   // that the next phase begins with
 };
 
-void summarize(QuantizeResult& result, const QuantizeOptions& options) {
+// Bits per weight are those of the linear layers, as `inspect` counts them: an embedding may be coded, too, without loss.
+void summarize(QuantizeResult& result, const QuantizeOptions& options, const ModelSpec& spec) {
   double bits = 0, weights = 0;
   for (const LayerReport& layer : result.layers) {
+    if (layer.name == spec.embedding) continue;
     bits += 8.0 * static_cast<double>(layer.bytes);
     weights += static_cast<double>(layer.weights);
   }
@@ -380,7 +382,7 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
     throw Error(ErrorCode::bad_input, "quantize", message + "; no output was left (--force keeps it all the same)");
   }
   output.commit();
-  summarize(result, options);
+  summarize(result, options, spec);
   result.seconds = clock.seconds();
   return result;
 }

@@ -78,6 +78,7 @@ class Verifier {
     for (const std::string& name : expected_.others(context_.impl().pool)) tell_damaged(name);
     result_.checksums = expected_.checked();
     check_complete();
+    if (result_.bad.empty()) check_needed();
     // Where the checksums say that nothing is damaged and yet not one layer is like the reference's, the reference is wrong.
     const auto like = [](const LayerReport& layer) { return layer.sqnr_db > 0; };
     result_.unlike_reference = reference_ != nullptr && quantized_ > 0 && result_.checksums > 0 && damaged_ == 0 &&
@@ -207,6 +208,16 @@ class Verifier {
       if (checkpoint_.find(tensor->name) == nullptr && !modules.contains(tensor->name) &&
           checkpoint_.find(tensor->name + "_packed") == nullptr && checkpoint_.find(tensor->name + "_coded") == nullptr)
         complain(tensor->name, "is in the reference and missing here");
+  }
+
+  // What load_model would refuse; not said twice of what is bad anyway.
+  void check_needed() {
+    const auto told = [&](const Error& error) { complain(error.place().tensor, error.what()); };
+    try {
+      check_tensors(read_spec(checkpoint_), checkpoint_, told);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::unsupported) told(error);  // of a family that is not here, the tensors are all there is to look at
+    }
   }
 
   const Context& context_;

@@ -6,8 +6,7 @@
 namespace codecllm {
 namespace {
 
-// What a caller passes on without a look at it: the NULL of a call that failed.
-// What a caller passes on without a look at it: numbers out of range.
+// Numbers out of range.
 TEST(CInterface, NumbersOutOfRangeAreErrors) {
   for (const int threads : {-1, 100000000}) {
     EXPECT_EQ(codecllm_context_new(threads), nullptr);
@@ -15,6 +14,7 @@ TEST(CInterface, NumbersOutOfRangeAreErrors) {
   }
 }
 
+// The NULL of a call that failed, passed on without a look at it.
 TEST(CInterface, NullIsAnErrorAndNoCrash) {
   EXPECT_EQ(codecllm_model_load(nullptr, "m"), nullptr);
   EXPECT_THAT(codecllm_last_error(), testing::HasSubstr("the context is NULL"));

@@ -158,8 +158,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"NegativeOffset", offsets("[-2,0]", "[0,2]", 2), "expected a whole number"}),
     case_name);
 
-// 100 MB of header, each refused or read without memory in proportion and in well under the 10 s of this thread that are
-// given here, sanitizers apart.
+// 100 MB of header, each refused or read without memory in proportion and in well under the 10 s of CPU time that
+// are given here, sanitizers apart.
 void expect_cheap(const std::string& file, const char* says) {
   const std::clock_t start = std::clock();
   const size_t before = peak_rss_bytes();

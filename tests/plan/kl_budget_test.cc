@@ -125,6 +125,18 @@ TEST(KlBudget, TakesOverWhatAKilledCallLeftAndLeavesOthersAlone) {
   EXPECT_FALSE(std::filesystem::exists(dir / "q.trial"));
 }
 
+TEST(KlBudget, LeavesTheTrialsOfAnotherCallAlone) {
+  if (test::kSanitized) GTEST_SKIP() << "a whole model";
+  const TempDirectory dir;
+  const std::string model = test::source_path("models/codecllm-stories");
+  std::filesystem::create_directories(dir / "q.trial");
+  dir.write("q.trial/.codecllm-trials", "");
+  dir.write("q.trial/kept", "theirs");
+  const DirectoryLock held(dir / "q.trial");
+  EXPECT_THROW(quantize_within_kl(two_threads(), model, dir / "q", of_one_attention(model), 0.5), Error);
+  EXPECT_EQ(read_file(dir / "q.trial/kept"), "theirs");
+}
+
 TEST(KlBudget, StopsWhenAsked) {
   const TempDirectory dir;
   const std::string model = test::source_path("models/codecllm-stories");

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <limits>
 
+#include "quant/dry_run.h"
 #include "quant/quantize.h"
 #include "quant/support.h"
+#include "quant/verify.h"
 
 namespace codecllm {
 namespace {
@@ -112,6 +114,22 @@ TEST_F(Failure, TensorsThatTheModelLacks) {
   EXPECT_NE(refused(source([](Tensors& t) { t.erase(kDown); }), "int8").find(kDown), std::string::npos);
 }
 
+// Also where nothing but the shape or the type tells.
+TEST_F(Failure, TensorsThatTheModelCannotTake) {
+  const auto refused_by_all = [&](const std::string& model, const std::string& name, ErrorCode code) {
+    EXPECT_NE(refused(model, "int8", code).find(name), std::string::npos);
+    EXPECT_NE(test::error_of([&] { plan_checkpoint(model, {.scheme = scheme_preset("int8")}); }, code).find(name), std::string::npos);
+    const VerifyResult result = verify(test::two_threads(), Checkpoint(model), nullptr);
+    ASSERT_EQ(result.bad.size(), 1u) << name;
+    EXPECT_EQ(result.bad[0].find(name), 0u) << result.bad[0];
+  };
+  const std::string norm = "model.norm.weight", embedding = "model.embed_tokens.weight";
+  refused_by_all(source([&](Tensors& t) { t.erase(norm); }), norm, ErrorCode::bad_input);
+  refused_by_all(source([&](Tensors& t) { t.at(norm).decl.shape = {t.at(norm).decl.shape[0] / 2, 2}; }), norm, ErrorCode::bad_input);
+  refused_by_all(source([&](Tensors& t) { std::swap(t.at(embedding).decl.shape[0], t.at(embedding).decl.shape[1]); }), embedding, ErrorCode::bad_input);
+  refused_by_all(source([&](Tensors& t) { t.at(norm).decl.dtype = DType::i32; }), norm, ErrorCode::unsupported);
+}
+
 TEST_F(Failure, LayersThatConfigDoesNotKnow) {
   const std::string model = source([](Tensors&) {});
   Json config = read_json_file(model + "/config.json");
@@ -125,6 +143,15 @@ TEST_F(Failure, ADamagedTokenizerIsNotPassedOn) {
   const std::string model = source([](Tensors&) {});
   write_file_atomically(model + "/tokenizer.json", R"({"a":)");
   EXPECT_NE(refused(model, "int8").find("tokenizer.json"), std::string::npos);
+}
+
+TEST_F(Failure, OtherFilesMayBeWhatTheyLike) {
+  const std::string model = source([](Tensors&) {}), notes = R"({"loss": NaN} // not JSON)";
+  write_file_atomically(model + "/trainer_state.json", notes);
+  std::filesystem::create_symlink("loop", model + "/loop");
+  quantize_checkpoint(test::two_threads(), model, temp_ / "q", {.scheme = scheme_preset("int8")});
+  EXPECT_EQ(read_file(temp_ / "q/trainer_state.json"), notes);
+  EXPECT_FALSE(test::exists(temp_ / "q/loop"));
 }
 
 TEST_F(Failure, RowsOfZerosAreFine) {

@@ -166,6 +166,13 @@ TEST_F(Resume, KilledWhenAllIsDoneItLeavesNoJournal) {
   EXPECT_EQ(test::difference(temp_ / "out", temp_ / "whole"), "");
 }
 
+TEST_F(Resume, APartialOutputIsNotTakenForAnOutput) {
+  std::filesystem::create_directories(temp_ / "out.partial");
+  temp_.write(std::string("out.partial/") + kJournalFile, "lines");
+  for (const char* name : {"out.partial", "out.partial/"}) test::error_of([&] { quantize(name); }, ErrorCode::bad_call);
+  EXPECT_EQ(read_file(temp_ / "out.partial/" + kJournalFile), "lines");
+}
+
 TEST_F(Resume, AFinishedModelOfThatNameIsLeftAlone) {
   quantize("whole");
   std::filesystem::copy(temp_ / "whole", temp_ / "out.partial");

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Conversations that are longer than the model.
+#include <gmock/gmock.h>
+
+#include "cli/run.h"
+
+namespace codecllm {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Said {
+  int code;
+  std::string out, err;
+};
+
+Said chat(const test::TempDirectory& temp, const std::string& lines) {
+  const std::string model = test::tiny_model("llama", temp / "m");  // 64 positions
+  temp.write("m/tokenizer_config.json", R"({"chat_template": "{% for m in messages %}{{ m['content'] }} {% endfor %}"})");
+  temp.write("lines", lines);
+  const std::string call = test::binary_path("codecllm") + " chat " + model + " -n 8 --ignore-eos < " + (temp / "lines") + " > " + (temp / "out") + " 2> " + (temp / "err");
+  const int status = std::system(call.c_str());
+  return {WEXITSTATUS(status), read_file(temp / "out"), read_file(temp / "err")};
+}
+
+TEST(CliChat, LeavesTheOldestTurnsOut) {
+  const test::TempDirectory temp;
+  std::string lines;
+  for (int i = 0; i < 8; ++i) lines += "the hen ran in the sun\n";
+  const Said said = chat(temp, lines);
+  EXPECT_EQ(said.code, 0) << said.err;
+  EXPECT_THAT(said.err, HasSubstr("what was said first is left out"));
+  EXPECT_GE(std::count(said.out.begin(), said.out.end(), '\n'), 8);
+  EXPECT_THAT(said.out, Not(HasSubstr("> ")));  // nobody is there to be asked
+}
+
+TEST(CliChat, GoesOnAfterAMessageThatIsTooLong) {
+  const test::TempDirectory temp;
+  const Said said = chat(temp, std::string(100, 'x') + "\nthe hen\n");
+  EXPECT_EQ(said.code, 0) << said.err;
+  EXPECT_THAT(said.err, HasSubstr("fewer words"));
+  EXPECT_FALSE(said.out.empty());
+}
+
+}  // namespace
+}  // namespace codecllm
