@@ -37,10 +37,11 @@ void print_converted(const ConvertResult& r, const ConvertArguments& a) {
 
 void add_convert(CLI::App& app, Globals& globals) {
   auto a = std::make_shared<ConvertArguments>();
-  CLI::App& command = add_command(app, globals, "convert", "Writes a model in another program's layout, and says what that changes", [&globals, a] {
+  CLI::App& command = add_command(app, globals, "convert", "Writes a model in another program's layout, and says what that changes", [&app, &globals, a] {
     const auto context = globals.context();
     const ConvertResult result = convert_checkpoint(*context, a->model, a->output, a->options, globals.progress());
     for (const std::string& sentence : result.notes) note(globals, sentence);
+    if (a->options.format != "gguf" && app.get_subcommand("convert")->count("--type") > 0) note(globals, "only gguf has types, so --type has no effect");
     globals.json ? globals.print_json("convert", convert_json(result, *a)) : print_converted(result, *a);
     return 0;
   });

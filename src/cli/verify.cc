@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "cli/command.h"
+#include "io/quant_config.h"
 
 namespace codecllm::cli {
 
@@ -18,6 +19,8 @@ void add_verify(CLI::App& app, Globals& globals) {
     const auto context = globals.context();
     const Checkpoint checkpoint(a->model);
     const std::optional<Checkpoint> reference = a->reference.empty() ? std::nullopt : std::optional<Checkpoint>(a->reference);
+    if (reference && !QuantConfig::read(reference->config(), reference->config_path()).method().empty())
+      throw Error(ErrorCode::bad_call, "verify", "the reference is quantized itself; give the 16-bit model that both come from", {.file = a->reference});
     const VerifyResult result = verify(*context, checkpoint, reference ? &*reference : nullptr, globals.progress());
     if (result.unlike_reference)
       throw Error(ErrorCode::bad_call, "verify", fmt::format("none of its quantized layers is like those of {}: give as --reference the model that it was made from", a->reference),
@@ -39,7 +42,7 @@ void add_verify(CLI::App& app, Globals& globals) {
     return result.bad.empty() ? 0 : 1;
   });
   command.add_option("model", a->model, "Model directory or .gguf file")->required();
-  command.add_option("--reference", a->reference, "The model it was made from");
+  command.add_option("--reference", a->reference, "The 16-bit model it was made from");
 }
 
 }  // namespace codecllm::cli

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // GGUF: one file with tokenizer and metadata. Vectors are F32, as llama.cpp asks; embeddings keep their floats.
 #include <algorithm>
+#include <filesystem>
 #include <cstring>
 #include <map>
 
@@ -62,6 +63,7 @@ class GgufTarget {
     metadata[kGgufChecksums] = sums;
     metadata[kGgufHeaderChecksum] = unknown;
     const GgufLayout layout = gguf_layout(metadata, decls_);
+    if (const auto parent = std::filesystem::path(job_.output).parent_path(); !parent.empty()) std::filesystem::create_directories(parent);
     AtomicFile file(job_.output);
     file.write(layout.header);
     for (size_t i = 0; i < decls_.size(); ++i) {

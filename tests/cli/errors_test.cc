@@ -223,6 +223,17 @@ TEST(CliErrors, TextsThatCannotBeScored) {
                  2, {"stride"});
 }
 
+TEST(CliErrors, AReferenceThatIsQuantizedIsRefused) {
+  const TempDirectory temp;
+  const std::string model = tiny_model("llama", temp / "m");
+  ASSERT_EQ(run({"quantize", model, "-q", "-o", temp / "q", "--scheme", "int8"}).code, 0);
+  expect_refusal(run({"verify", temp / "q", "-q", "--reference", temp / "q"}), 2, {"quantized itself", temp / "q"});
+  EXPECT_EQ(run({"verify", temp / "q", "-q", "--reference", model}).code, 0);
+  const auto converted = run({"convert", temp / "q", "-o", temp / "no/such/folder/q", "--to", "gptq", "--type", "q8_0"});
+  EXPECT_EQ(converted.code, 0) << converted.err;
+  EXPECT_NE(converted.err.find("--type has no effect"), std::string::npos);
+}
+
 TEST(CliErrors, FailedQuantizationsLeaveNothing) {
   const TempDirectory temp;
   const std::string model = tiny_model("llama", temp / "m"), name = "model.layers.0.mlp.up_proj.weight";

@@ -22,15 +22,15 @@ using testing::HasSubstr;
 TEST(Convert, PlainFloatsToGgufAndBack) {
   const TempDirectory dir;
   const std::string model = model_with_tokenizer(dir);
-  const ConvertResult there = converted(model, dir / "m.gguf", "gguf");
+  const ConvertResult there = converted(model, dir / "new/m.gguf", "gguf");
   EXPECT_EQ(there.requantized(), 0);
-  EXPECT_EQ(there.bytes, std::filesystem::file_size(dir / "m.gguf"));
-  expect_as_told(there, model, dir / "m.gguf");
-  const ConvertResult back = converted(dir / "m.gguf", dir / "back", "bf16");
+  EXPECT_EQ(there.bytes, std::filesystem::file_size(dir / "new/m.gguf"));
+  expect_as_told(there, model, dir / "new/m.gguf");
+  const ConvertResult back = converted(dir / "new/m.gguf", dir / "back", "bf16");
   EXPECT_EQ(back.requantized(), 0);
   expect_as_told(back, model, dir / "back");
   const Tokenizer original = load_tokenizer(model);
-  for (const std::string& path : {dir / "m.gguf", dir / "back"})
+  for (const std::string& path : {dir / "new/m.gguf", dir / "back"})
     for (const char* text : {"the rain in spain", "  two", "caf\u00e9", "</s>the"}) EXPECT_EQ(load_tokenizer(path).encode(text), original.encode(text)) << text;
 }
 
