@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // GGUF: one file with tokenizer and metadata. Vectors are F32, as llama.cpp asks; embeddings keep their floats.
 #include <algorithm>
-#include <filesystem>
 #include <cstring>
+#include <filesystem>
 #include <map>
 
 #include "base/file.h"
