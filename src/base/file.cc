@@ -108,7 +108,7 @@ OutputFile::OutputFile(const std::string& path, Mode mode, std::string shown)
   const int flags = mode == Mode::create ? O_CREAT | O_TRUNC : mode == Mode::create_new ? O_CREAT | O_EXCL : 0;
   fd_ = ::open(path.c_str(), O_RDWR | O_CLOEXEC | flags, 0644);
   if (fd_ < 0 && errno == EEXIST)
-    throw Error(ErrorCode::bad_call, "write", "left by a call that was killed, or somebody's own: remove it, or choose another name", {.file = path});
+    throw Error(ErrorCode::bad_call, "write", "there already: of a process that is writing this output, of one that was killed, or somebody's own; remove it only if it is not the first, or choose another name", {.file = path});
   if (fd_ < 0) fail(errno);
 }
 
@@ -168,13 +168,17 @@ void OutputFile::close() {
 
 DirectoryLock::DirectoryLock(const std::string& directory) : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
   if (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+  const int error = errno;
   if (fd_ >= 0) ::close(fd_);
-  throw Error(ErrorCode::bad_call, "write", "another process is writing this output", {.file = directory});
+  if (error == EWOULDBLOCK) throw Error(ErrorCode::bad_call, "write", "another process is writing this output", {.file = directory});
+  throw Error(ErrorCode::io, "write", std::strerror(error), {.file = directory});
 }
 
 DirectoryLock::~DirectoryLock() { ::close(fd_); }
 
-void DirectoryLock::sync() const { ::fsync(fd_); }
+void DirectoryLock::sync() const {
+  if (::fsync(fd_) != 0) throw Error(ErrorCode::io, "write", std::strerror(errno));
+}
 
 AtomicFile::AtomicFile(std::string path, OutputFile::Mode mode)
     : path_(std::move(path)), partial_(path_ + ".partial"), file_(partial_, mode, path_) {}

@@ -75,8 +75,8 @@ class OutputFile {
   int fd_ = -1;
 };
 
-// A directory of output, held against other processes for as long as this lives. Throws Error(bad_call) where another one
-// holds it.
+// A directory of output, held against other processes for as long as this lives. Throws Error(bad_call) where another
+// one holds it, Error(io) where the system cannot.
 class DirectoryLock {
  public:
   explicit DirectoryLock(const std::string& directory);

@@ -32,22 +32,28 @@ std::string answer(TokenSession& session, const Loaded& loaded, const std::vecto
 }
 
 // The conversation as tokens. While the model has no room for them and for an answer (a quarter of it, or what may be
-// generated), the oldest turn is left out; nothing is returned where the last message alone is too long.
+// generated), the oldest turn is left out. Where the last message is too long by itself, it is taken back, and nothing
+// returned.
 std::optional<std::vector<int32_t>> fit(std::vector<ChatMessage>& messages, const Globals& globals, const Loaded& loaded, int64_t max_tokens) {
   const int64_t room = loaded.model.spec.max_positions, most = room - std::min(max_tokens, room / 4);
   const size_t first = messages.front().role == "system" ? 1 : 0;
-  for (bool told = false;; told = true) {
-    // The template writes BOS itself where the model wants it.
-    std::vector<int32_t> tokens = loaded.tokenizer.encode(apply_chat_template(loaded.tokenizer, messages, true), false);
-    if (static_cast<int64_t>(tokens.size()) <= most) return tokens;
-    if (messages.size() < first + 3) {
-      note(globals, fmt::format("this message makes {} tokens, and the model has room for {} beside an answer; say it in fewer words", tokens.size(), most));
-      messages.pop_back();
-      return std::nullopt;
-    }
-    if (!told) note(globals, fmt::format("the conversation is longer than the {} tokens of this model; what was said first is left out", room));
-    messages.erase(messages.begin() + static_cast<ptrdiff_t>(first), messages.begin() + static_cast<ptrdiff_t>(first) + 2);
+  // The template writes BOS itself where the model wants it.
+  const auto tokens_from = [&](size_t turn) {
+    std::vector<ChatMessage> shown(messages.begin(), messages.begin() + static_cast<ptrdiff_t>(first));
+    shown.insert(shown.end(), messages.begin() + static_cast<ptrdiff_t>(turn), messages.end());
+    return loaded.tokenizer.encode(apply_chat_template(loaded.tokenizer, shown, true), false);
+  };
+  for (size_t turn = first; turn < messages.size(); turn += 2) {
+    std::vector<int32_t> tokens = tokens_from(turn);
+    if (static_cast<int64_t>(tokens.size()) > most) continue;
+    if (turn > first) note(globals, fmt::format("the conversation is longer than the {} tokens of this model; what was said first is left out", room));
+    messages.erase(messages.begin() + static_cast<ptrdiff_t>(first), messages.begin() + static_cast<ptrdiff_t>(turn));
+    return tokens;
   }
+  note(globals, fmt::format("this message{} makes {} tokens, and the model has room for {} beside an answer; say it in fewer words",
+                            first > 0 ? " and the system's" : "", tokens_from(messages.size() - 1).size(), most));
+  messages.pop_back();
+  return std::nullopt;
 }
 
 }  // namespace
@@ -69,8 +75,9 @@ void add_chat(CLI::App& app, Globals& globals) {
       throw Error(ErrorCode::bad_call, "chat", "this model has no chat template; use generate", {.file = a->model});
     TokenSession session(loaded.model, loaded.model.spec.max_positions, kv_type(a->kv));
     std::vector<ChatMessage> messages;
-    const auto ask = [shown = isatty(STDIN_FILENO) != 0] {  // not where the lines come from a file
-      if (shown) fmt::print("> ");
+    const bool asks = isatty(STDIN_FILENO) != 0;  // else the lines come from a file
+    const auto ask = [asks] {
+      if (asks) fmt::print("> ");
       std::fflush(stdout);
     };
     if (!a->system.empty()) messages.push_back({"system", a->system});
@@ -81,7 +88,7 @@ void add_chat(CLI::App& app, Globals& globals) {
       if (const auto tokens = fit(messages, globals, loaded, a->options.max_tokens))
         messages.push_back({"assistant", answer(session, loaded, *tokens, a->options)});
     }
-    if (isatty(STDIN_FILENO) != 0) fmt::print("\n");
+    if (asks) fmt::print("\n");
     return interrupted() ? 130 : 0;
   });
   command.add_option("model", a->model, "Model directory or .gguf file")->required();

@@ -21,8 +21,9 @@ int main(int argc, char** argv) {
 #undef COMMAND
   // What was printed may still be waiting: a full disk behind a pipe must not look like success.
   const auto flushed = [](int code) {
-    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-    fmt::print(stderr, "codecllm: standard output cannot be written: {}\n", std::strerror(errno));
+    const bool last = std::fflush(stdout) != 0;  // else an earlier write failed, whose reason is gone
+    if (!last && std::ferror(stdout) == 0) return code;
+    fmt::print(stderr, "codecllm: standard output cannot be written{}\n", last ? fmt::format(": {}", std::strerror(errno)) : "");
     return code == 0 ? 1 : code;
   };
   try {

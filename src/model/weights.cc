@@ -45,18 +45,21 @@ const TensorInfo& need_floats(const Checkpoint& checkpoint, const std::string& n
   return tensor;
 }
 
-// A matrix by its module's name, stored in any of the three ways.
-static void check_matrix(const Checkpoint& checkpoint, const QuantConfig& config, const std::string& module, const std::vector<int64_t>& shape) {
-  const QuantGroup* group = config.group_for(module);
-  if (checkpoint.find(module + kCodedSuffix) != nullptr) {
-    const CodedTensors coded = coded_tensors(checkpoint, module);
-    check_shape({static_cast<int64_t>(coded.opened.header.rows), static_cast<int64_t>(coded.opened.header.columns)}, shape, coded.place);
-  } else if (group != nullptr && group->scheme.weights && is_stored_quantized(checkpoint, module)) {
-    const PackedTensors packed = packed_tensors(checkpoint, module, *group);
-    check_shape({packed.rows, packed.columns}, shape, {.file = checkpoint.file_of(*packed.codes), .tensor = packed.codes->name});
-  } else {
+// A matrix by its module's name, as load_model finds it: plain or coded, and, of a linear layer, packed.
+static void check_plain(const Checkpoint& checkpoint, const std::string& module, const std::vector<int64_t>& shape) {
+  if (checkpoint.find(module + kCodedSuffix) == nullptr) {
     need_floats(checkpoint, module + ".weight", shape);
+    return;
   }
+  const CodedTensors coded = coded_tensors(checkpoint, module);
+  check_shape({static_cast<int64_t>(coded.opened.header.rows), static_cast<int64_t>(coded.opened.header.columns)}, shape, coded.place);
+}
+
+static void check_linear(const Checkpoint& checkpoint, const QuantConfig& config, const std::string& module, const std::vector<int64_t>& shape) {
+  const QuantGroup* group = config.group_for(module);
+  if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint, module)) return check_plain(checkpoint, module, shape);
+  const PackedTensors packed = packed_tensors(checkpoint, module, *group);
+  check_shape({packed.rows, packed.columns}, shape, {.file = checkpoint.file_of(*packed.codes), .tensor = packed.codes->name});
 }
 
 void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint, FunctionRef<void(const Error&)> bad) {
@@ -68,11 +71,11 @@ void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint, Function
     }
   };
   const QuantConfig config = QuantConfig::read(checkpoint.config(), checkpoint.config_path());
-  look([&] { check_matrix(checkpoint, config, spec.embedding, {spec.vocab, spec.hidden}); });
+  look([&] { check_plain(checkpoint, spec.embedding, {spec.vocab, spec.hidden}); });
   for (const PlainTensorSpec& tensor : spec.plain_tensors())
     if (tensor.name != spec.embedding + ".weight") look([&] { need_floats(checkpoint, tensor.name, tensor.shape); });
   for (const LinearSpec& linear : spec.linears())
-    if (linear.kind != LinearKind::lm_head || !spec.tied_head) look([&] { check_matrix(checkpoint, config, linear.name, {linear.rows, linear.columns}); });
+    if (linear.kind != LinearKind::lm_head || !spec.tied_head) look([&] { check_linear(checkpoint, config, linear.name, {linear.rows, linear.columns}); });
 }
 
 void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint) {

@@ -63,8 +63,8 @@ ModelSpec read_spec(const Checkpoint& checkpoint);
 // Error(unsupported) for a type that is not F32, BF16 or F16.
 const TensorInfo& need_floats(const Checkpoint& checkpoint, const std::string& name, const std::vector<int64_t>& shape);
 
-// Calls bad(error) for every tensor that the model needs and load_model would refuse: missing, or, plain, packed or coded,
-// of another shape or type.
+// Calls bad(error) for every tensor that load_model would refuse because it is missing or, plain, packed or coded, of
+// another shape or type than the model's.
 void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint, FunctionRef<void(const Error&)> bad);
 void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint);  // throws the first
 

@@ -27,7 +27,7 @@ constexpr double kStudied = 0.05;  // share of the progress
 class TrialFolder {
  public:
   explicit TrialFolder(const std::string& path) : path_(path) {
-    if (fs::exists(path_) && !fs::exists(mark()))
+    if (fs::exists(path_) && !fs::exists(mark()) && !fs::is_empty(path_))
       throw Error(ErrorCode::bad_call, "rates", "trials would be written here, but there is a folder of other content; move it away", {.file = path_});
     fs::create_directories(path_);
     lock_.emplace(path_);
@@ -74,6 +74,7 @@ class KlSearch {
       : context_(context), directory_(model), output_(output), options_(options), progress_(progress), source_(load_model(context, model)) {
     while (output_.size() > 1 && output_.back() == '/') output_.pop_back();
     refuse_existing(output_);
+    trials_.emplace(output_ + ".trial");
     const Checkpoint checkpoint(model);
     const ModelSpec spec = read_spec(checkpoint);
     const QuantizeJob job = plan_job(checkpoint, spec, options);
@@ -81,7 +82,6 @@ class KlSearch {
     if (plan_.empty()) throw Error(ErrorCode::bad_call, "rates", "no layer is left that a rate could be chosen for");
     CalibrationOptions scored = options.algorithm.calibration;
     scored.samples = std::min(scored.samples, kWindows);
-    trials_.emplace(output_ + ".trial");
     const CalibrationSamples samples = calibration_samples(model, spec, scored);
     window_ = samples.window;
     for (const std::vector<int32_t>& sample : samples.samples) tokens_.insert(tokens_.end(), sample.begin(), sample.end());

@@ -42,6 +42,10 @@ void for_companions(const Checkpoint& checkpoint, const std::function<void(const
   }
 }
 
+void check_companions(const Checkpoint& checkpoint) {
+  for_companions(checkpoint, [](const std::string&, const std::string&) {});
+}
+
 OrderedJson config_of_output(const Checkpoint& checkpoint) {
   return checkpoint.gguf() != nullptr ? OrderedJson(checkpoint.config()) : read_ordered_json_file(checkpoint.config_path());
 }

@@ -14,6 +14,9 @@ namespace codecllm {
 // Throws Error(bad_input) where the tokenizer's or the generation's settings are not JSON; other files are only copied.
 void for_companions(const Checkpoint& checkpoint, const std::function<void(const std::string& name, const std::string& text)>& put);
 
+// Throws what for_companions would, before any work is begun that an error would undo.
+void check_companions(const Checkpoint& checkpoint);
+
 // config.json of the source with its keys in their order; made from the metadata of a GGUF file.
 OrderedJson config_of_output(const Checkpoint& checkpoint);
 

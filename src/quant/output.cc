@@ -25,9 +25,16 @@ std::string without_slashes(std::string path) {
 
 void refuse_existing_output(const std::string& output) {
   const std::string directory = without_slashes(output);
-  // Of a call that was killed when all else was done; that of a partial output is somebody's work.
-  if (!directory.empty() && !directory.ends_with(".partial")) ::unlink((directory + "/" + kJournalFile).c_str());
-  refuse_existing(directory);
+  try {
+    refuse_existing(directory);
+  } catch (const Error&) {
+    // A journal here is of a call that was killed when all else was done. That of a partial output is somebody's work,
+    // whatever name it is called by.
+    std::error_code code;
+    const fs::path own = directory.empty() ? fs::path() : fs::canonical(directory, code);
+    if (!code && !own.empty() && own.extension() != ".partial") ::unlink((own / kJournalFile).c_str());
+    throw;
+  }
 }
 
 PartialOutput::PartialOutput(std::string directory, std::unique_ptr<WeightFiles> files, const std::string& fingerprint)

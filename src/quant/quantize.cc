@@ -342,6 +342,7 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   check_tensors(spec, checkpoint);
   if (options.recipe.empty()) check_coded(options);
   QuantizeJob job = plan_job(checkpoint, spec, options);  // what it refuses is refused before any calibration
+  check_companions(checkpoint);
   const Stopwatch search;
   const OutlierColumns outliers = outlier_columns(context, checkpoint, spec, output_path, job, progress);
   const double searched = search.seconds();
@@ -358,7 +359,7 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   result.plan = std::move(plan);
   try {
     Worker worker(context, checkpoint, spec, options, progress, job, output, first_share, result.notes);
-    worker.write_other_files();  // first: should one be unreadable, no work is lost
+    worker.write_other_files();
     if (blocks) result.calibration_seconds += worker.write_blocks();
     worker.write_tensors();
     output.finish_weights();

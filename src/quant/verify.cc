@@ -78,7 +78,7 @@ class Verifier {
     for (const std::string& name : expected_.others(context_.impl().pool)) tell_damaged(name);
     result_.checksums = expected_.checked();
     check_complete();
-    if (result_.bad.empty()) check_needed();
+    check_needed();
     // Where the checksums say that nothing is damaged and yet not one layer is like the reference's, the reference is wrong.
     const auto like = [](const LayerReport& layer) { return layer.sqnr_db > 0; };
     result_.unlike_reference = reference_ != nullptr && quantized_ > 0 && result_.checksums > 0 && damaged_ == 0 &&
@@ -100,7 +100,10 @@ class Verifier {
     if (is_plain_float(tensor.dtype)) check_plain(tensor);
   }
 
-  void complain(const std::string& name, const std::string& what) { result_.bad.push_back(name + ": " + what); }
+  void complain(const std::string& name, const std::string& what) {
+    named_.insert(name);
+    result_.bad.push_back(name + ": " + what);
+  }
 
   void check_packed(const TensorInfo& packed) {
     const std::string module = module_of_codes(packed);
@@ -210,13 +213,17 @@ class Verifier {
         complain(tensor->name, "is in the reference and missing here");
   }
 
-  // What load_model would refuse; not said twice of what is bad anyway.
+  // What load_model would refuse, of tensors that are not bad anyway.
   void check_needed() {
-    const auto told = [&](const Error& error) { complain(error.place().tensor, error.what()); };
+    const auto told = [&](const Error& error) {
+      const std::string& name = error.place().tensor;
+      if (!named_.contains(name) && !named_.contains(name.substr(0, name.rfind('.')))) result_.bad.push_back(error.what());
+    };
     try {
       check_tensors(read_spec(checkpoint_), checkpoint_, told);
     } catch (const Error& error) {
-      if (error.code() != ErrorCode::unsupported) told(error);  // of a family that is not here, the tensors are all there is to look at
+      // Of a family that is not here, the tensors are all there is to look at.
+      if (error.code() != ErrorCode::unsupported) told(error);
     }
   }
 
@@ -228,6 +235,7 @@ class Verifier {
   ModelSpec spec_;
   std::optional<SmoothedSource> smoothed_;
   VerifyResult result_;
+  std::set<std::string> named_;  // tensors and modules that are bad
   int64_t quantized_ = 0, damaged_ = 0;  // layers; tensors whose checksum is another
   ExpectedChecksums expected_;  // complains into result_
 };

@@ -121,7 +121,7 @@ TEST_F(Failure, TensorsThatTheModelCannotTake) {
     EXPECT_NE(test::error_of([&] { plan_checkpoint(model, {.scheme = scheme_preset("int8")}); }, code).find(name), std::string::npos);
     const VerifyResult result = verify(test::two_threads(), Checkpoint(model), nullptr);
     ASSERT_EQ(result.bad.size(), 1u) << name;
-    EXPECT_EQ(result.bad[0].find(name), 0u) << result.bad[0];
+    EXPECT_NE(result.bad[0].find(name), std::string::npos) << result.bad[0];
   };
   const std::string norm = "model.norm.weight", embedding = "model.embed_tokens.weight";
   refused_by_all(source([&](Tensors& t) { t.erase(norm); }), norm, ErrorCode::bad_input);

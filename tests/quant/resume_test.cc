@@ -166,10 +166,20 @@ TEST_F(Resume, KilledWhenAllIsDoneItLeavesNoJournal) {
   EXPECT_EQ(test::difference(temp_ / "out", temp_ / "whole"), "");
 }
 
+TEST_F(Resume, ADamagedTokenizerCostsNoWork) {
+  quantize("whole");
+  calls_of("out", "int8", 5);
+  temp_.write("m/tokenizer_config.json", "{bad");
+  test::error_of([&] { quantize("out"); }, ErrorCode::bad_input);
+  std::filesystem::remove(temp_ / "m/tokenizer_config.json");
+  expect_finishes("out", "whole", "int8", true);
+}
+
 TEST_F(Resume, APartialOutputIsNotTakenForAnOutput) {
   std::filesystem::create_directories(temp_ / "out.partial");
   temp_.write(std::string("out.partial/") + kJournalFile, "lines");
-  for (const char* name : {"out.partial", "out.partial/"}) test::error_of([&] { quantize(name); }, ErrorCode::bad_call);
+  std::filesystem::create_directory_symlink("out.partial", temp_ / "link");
+  for (const char* name : {"out.partial", "out.partial/", "out.partial/.", "link"}) test::error_of([&] { quantize(name); }, ErrorCode::bad_call);
   EXPECT_EQ(read_file(temp_ / "out.partial/" + kJournalFile), "lines");
 }
 
