@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "quant/output.h"
 #include "quant/quantize.h"
 #include "quant/support.h"
 
