@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "codecllm/error.h"
@@ -69,6 +70,17 @@ void MappedFile::release(std::span<const std::byte> part) const {
 bool file_exists(const std::string& path) {
   struct stat info;
   return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+std::string without_trailing_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+void make_directories(const std::string& path) {
+  std::error_code code;
+  std::filesystem::create_directories(path, code);
+  if (code) throw Error(ErrorCode::io, "write", code.message(), {.file = path});
 }
 
 void refuse_existing(const std::string& path) {

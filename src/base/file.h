@@ -39,6 +39,11 @@ class MappedFile {
 
 bool file_exists(const std::string& path);
 
+std::string without_trailing_slashes(std::string path);
+
+// With all above it that are not there. Throws Error(io).
+void make_directories(const std::string& path);
+
 // Throws Error(bad_call) where a file or directory of this name exists already: outputs never replace anything.
 void refuse_existing(const std::string& path);
 

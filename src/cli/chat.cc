@@ -43,15 +43,17 @@ std::optional<std::vector<int32_t>> fit(std::vector<ChatMessage>& messages, cons
     shown.insert(shown.end(), messages.begin() + static_cast<ptrdiff_t>(turn), messages.end());
     return loaded.tokenizer.encode(apply_chat_template(loaded.tokenizer, shown, true), false);
   };
+  size_t needed = 0;
   for (size_t turn = first; turn < messages.size(); turn += 2) {
     std::vector<int32_t> tokens = tokens_from(turn);
-    if (static_cast<int64_t>(tokens.size()) > most) continue;
+    needed = tokens.size();
+    if (static_cast<int64_t>(needed) > most) continue;
     if (turn > first) note(globals, fmt::format("the conversation is longer than the {} tokens of this model; what was said first is left out", room));
     messages.erase(messages.begin() + static_cast<ptrdiff_t>(first), messages.begin() + static_cast<ptrdiff_t>(turn));
     return tokens;
   }
   note(globals, fmt::format("this message{} makes {} tokens, and the model has room for {} beside an answer; say it in fewer words",
-                            first > 0 ? " and the system's" : "", tokens_from(messages.size() - 1).size(), most));
+                            first > 0 ? " and the system's" : "", needed, most));
   messages.pop_back();
   return std::nullopt;
 }

@@ -114,9 +114,11 @@ void add_compute(CLI::App& command, std::string& compute) {
 }
 
 CLI::Option* add_decode_cache(CLI::App& command, uint64_t& bytes) {
-  return command.add_option("--decode-cache", bytes, "Keep up to so many bytes of entropy-coded weights decoded, such as 200MB: faster, the same results")
-      ->transform(CLI::AsSizeValue(true))->transform(CLI::Validator(check_unsigned, ""))->capture_default_str();
+  return as_size(command.add_option("--decode-cache", bytes, "Keep up to so many bytes of entropy-coded weights decoded, such as 200MB: faster, the same results"))
+      ->capture_default_str();
 }
+
+CLI::Option* as_size(CLI::Option* option) { return option->transform(CLI::AsSizeValue(true))->transform(CLI::Validator(check_unsigned, "")); }
 
 std::string check_unsigned(const std::string& text) {
   uint64_t number = 0;

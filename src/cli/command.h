@@ -51,6 +51,9 @@ CLI::Option* add_decode_cache(CLI::App& command, uint64_t& bytes);
 // For options that are unsigned, with or without a unit behind: CLI11 takes -1 as 2^64 - 1, and what is more as that, too.
 std::string check_unsigned(const std::string& text);
 
+// A number of bytes that takes "200MB", too.
+CLI::Option* as_size(CLI::Option* option);
+
 bool interrupted();
 
 // 1234567 -> "1.2 MB"

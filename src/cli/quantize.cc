@@ -183,8 +183,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
   command.add_option("-o,--output", a->output, "Directory to write; must not exist");
   command.add_option("--scheme", a->scheme, presets);
   command.add_option("--target-bits", a->target.bits, "Choose the bits of every coded layer so that they are so many a weight together")->check(CLI::Range(2.0, 8.0));
-  command.add_option("--target-size", a->target.bytes, "The same for the bytes of all weight files, such as 4MB")
-      ->transform(CLI::AsSizeValue(true))->transform(CLI::Validator(check_unsigned, ""));
+  as_size(command.add_option("--target-size", a->target.bytes, "The same for the bytes of all weight files, such as 4MB"));
   command.add_option("--max-kl", a->max_kl, "Choose them so that the divergence from the model on the text of --calibrate is at most this, nats per token")->check(CLI::PositiveNumber);
   command.add_option("--recipe", a->recipe, "A JSON file of steps: schemes, algorithms and the layers they are for (docs/recipes.md)")->check(CLI::ExistingFile);
   command.add_flag("--dry-run", a->dry_run, "Prints the plan, the size and how fast it can be at most; writes nothing");

@@ -95,7 +95,7 @@ CodedHeader ContainerBuilder::header() const {
   return header;
 }
 
-CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, const std::string& tensor) {
+CodedHeader coded_header(std::span<const uint8_t> bytes, const std::string& file, const std::string& tensor) {
   const auto fail = [&](ErrorCode code, const std::string& what) {
     throw Error(code, "codec", what, {.file = file, .tensor = tensor});
   };
@@ -108,8 +108,7 @@ CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, 
     fail(ErrorCode::bad_input, "this is no coded tensor");
   if (bytes[4] != kContainerVersion)
     fail(ErrorCode::unsupported, "coded by version " + std::to_string(bytes[4]) + " of the container; update codecllm");
-  CodedTensor out;
-  CodedHeader& header = out.header;
+  CodedHeader header;
   header.shape = shape_of(bytes.data());
   header.blocks = number(8) & 0xFFFFFFFF;
   header.panels = number(8) >> 32;
@@ -118,6 +117,13 @@ CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, 
   header.decoded_checksum = number(32);
   header.coded_checksum = number(40);
   if (!known_shape(header.shape)) fail(ErrorCode::bad_input, "a code that does not exist; the file is damaged");
+  return header;
+}
+
+CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, const std::string& tensor) {
+  CodedTensor out = {.header = coded_header(bytes, file, tensor), .view = {}};
+  const CodedHeader& header = out.header;
+  const auto fail = [&](ErrorCode code, const std::string& what) { throw Error(code, "codec", what, {.file = file, .tensor = tensor}); };
   if (header.blocks == 0 || header.blocks > kMostBlocks) fail(ErrorCode::bad_input, "panels of no or too many blocks");
   if (header.panels > (bytes.size() - kHeaderBytes - kCodedSlack) / sizeof(PanelRecord))
     fail(ErrorCode::bad_input, "shorter than its panels");

@@ -53,6 +53,9 @@ struct CodedTensor {
   CodedView view;  // points into the bytes
 };
 
+// What the header says, of a shape that decoders know; nothing behind it is read. Throws as open_coded.
+CodedHeader coded_header(std::span<const uint8_t> bytes, const std::string& file, const std::string& tensor);
+
 // Checks everything that decoding relies on, and the checksum of the coded bytes. Even with a false checksum made to
 // agree, no bytes of the panels can make a decoder leave its buffers. bytes must start on an address that is a multiple of 8. Throws Error(bad_input), or Error(unsupported) for a newer version,
 // with `file` and `tensor`.

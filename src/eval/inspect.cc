@@ -207,8 +207,7 @@ class Inspector {
     ++result_.schemes[group->scheme.name];
     const QuantArgs& args = *group->scheme.weights;
     const PackedTensors tensors = packed_tensors(checkpoint_, linear.name, *group);
-    if (tensors.rows != linear.rows || tensors.columns != linear.columns)
-      throw Error(ErrorCode::bad_input, "inspect", "weight_shape is not the one config.json says", {.tensor = linear.name});
+    check_shape({tensors.rows, tensors.columns}, {linear.rows, linear.columns}, {.tensor = linear.name});
     measure_codes(tensors.codes->name, PackedReader(tensors, args));
     return static_cast<double>(packed_bytes(tensors));
   }

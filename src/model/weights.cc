@@ -2,8 +2,8 @@
 #include "model/weights.h"
 
 #include "base/file.h"
+#include "codec/container.h"
 #include "format/plain_float.h"
-#include "io/coded_tensors.h"
 #include "io/packed_tensors.h"
 
 namespace codecllm {
@@ -45,19 +45,21 @@ const TensorInfo& need_floats(const Checkpoint& checkpoint, const std::string& n
   return tensor;
 }
 
-// A matrix by its module's name, as load_model finds it: plain or coded, and, of a linear layer, packed.
-static void check_plain(const Checkpoint& checkpoint, const std::string& module, const std::vector<int64_t>& shape) {
-  if (checkpoint.find(module + kCodedSuffix) == nullptr) {
-    need_floats(checkpoint, module + ".weight", shape);
+// A plain tensor, or a matrix in its place that is coded.
+static void check_plain(const Checkpoint& checkpoint, const std::string& name, const std::vector<int64_t>& shape) {
+  const TensorInfo* coded = checkpoint.find(name + "_coded");
+  if (coded == nullptr) {
+    need_floats(checkpoint, name, shape);
     return;
   }
-  const CodedTensors coded = coded_tensors(checkpoint, module);
-  check_shape({static_cast<int64_t>(coded.opened.header.rows), static_cast<int64_t>(coded.opened.header.columns)}, shape, coded.place);
+  const ErrorPlace place = {.file = checkpoint.file_of(*coded), .tensor = coded->name};
+  const CodedHeader header = coded_header({reinterpret_cast<const uint8_t*>(coded->data.data()), coded->data.size()}, place.file, place.tensor);
+  check_shape({static_cast<int64_t>(header.rows), static_cast<int64_t>(header.columns)}, shape, place);
 }
 
 static void check_linear(const Checkpoint& checkpoint, const QuantConfig& config, const std::string& module, const std::vector<int64_t>& shape) {
   const QuantGroup* group = config.group_for(module);
-  if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint, module)) return check_plain(checkpoint, module, shape);
+  if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint, module)) return check_plain(checkpoint, module + ".weight", shape);
   const PackedTensors packed = packed_tensors(checkpoint, module, *group);
   check_shape({packed.rows, packed.columns}, shape, {.file = checkpoint.file_of(*packed.codes), .tensor = packed.codes->name});
 }
@@ -71,9 +73,7 @@ void check_tensors(const ModelSpec& spec, const Checkpoint& checkpoint, Function
     }
   };
   const QuantConfig config = QuantConfig::read(checkpoint.config(), checkpoint.config_path());
-  look([&] { check_plain(checkpoint, spec.embedding, {spec.vocab, spec.hidden}); });
-  for (const PlainTensorSpec& tensor : spec.plain_tensors())
-    if (tensor.name != spec.embedding + ".weight") look([&] { need_floats(checkpoint, tensor.name, tensor.shape); });
+  for (const PlainTensorSpec& tensor : spec.plain_tensors()) look([&] { check_plain(checkpoint, tensor.name, tensor.shape); });
   for (const LinearSpec& linear : spec.linears())
     if (linear.kind != LinearKind::lm_head || !spec.tied_head) look([&] { check_linear(checkpoint, config, linear.name, {linear.rows, linear.columns}); });
 }

@@ -29,7 +29,7 @@ class TrialFolder {
   explicit TrialFolder(const std::string& path) : path_(path) {
     if (fs::exists(path_) && !fs::exists(mark()) && !fs::is_empty(path_))
       throw Error(ErrorCode::bad_call, "rates", "trials would be written here, but there is a folder of other content; move it away", {.file = path_});
-    fs::create_directories(path_);
+    make_directories(path_);
     lock_.emplace(path_);
     write_file_atomically(mark(), "");
     for (const auto& entry : fs::directory_iterator(path_))
@@ -71,10 +71,8 @@ class TrialFolder {
 class KlSearch {
  public:
   KlSearch(const Context& context, const std::string& model, const std::string& output, const QuantizeOptions& options, const Progress& progress)
-      : context_(context), directory_(model), output_(output), options_(options), progress_(progress), source_(load_model(context, model)) {
-    while (output_.size() > 1 && output_.back() == '/') output_.pop_back();
-    refuse_existing(output_);
-    trials_.emplace(output_ + ".trial");
+      : context_(context), directory_(model), output_(not_there(output)), trials_(output_ + ".trial"), options_(options), progress_(progress),
+        source_(load_model(context, model)) {
     const Checkpoint checkpoint(model);
     const ModelSpec spec = read_spec(checkpoint);
     const QuantizeJob job = plan_job(checkpoint, spec, options);
@@ -91,7 +89,7 @@ class KlSearch {
     KlBudgetResult result;
     result.bits = least_rate(most, [&](double bits) { return try_rate(bits, most, result); }, result.trials);
     set_rates(result.bits);
-    trials_->publish(output_);
+    trials_.publish(output_);
     if (progress_) progress_(1, "writing");
     result.made.plan = std::move(plan_);
     result.made.seconds = clock_.seconds();
@@ -99,6 +97,11 @@ class KlSearch {
   }
 
  private:
+  static std::string not_there(const std::string& output) {
+    refuse_existing(output);
+    return without_trailing_slashes(output);
+  }
+
   Progress part(double from, double to) const {
     return [this, from, to](double done, std::string_view what) { return !progress_ || progress_(from + (to - from) * done, what); };
   }
@@ -117,7 +120,7 @@ class KlSearch {
     const double step = (1 - from_) / 4, from = from_;
     from_ += step;
     set_rates(bits);
-    const std::string out = trials_->next();
+    const std::string out = trials_.next();
     QuantizeOptions options = options_;
     options.force = true;
     QuantizeResult made;
@@ -133,7 +136,7 @@ class KlSearch {
     result.tokens = scored.tokens;
     log_line(context_, fmt::format("{:.3f} bits per weight: KL {:.5f}", bits, scored.kl_mean));
     if (scored.kl_mean <= most) {  // the last of these is the one that is chosen
-      trials_->keep();
+      trials_.keep();
       result.kl = scored.kl_mean;
       result.made = std::move(made);
     }
@@ -143,7 +146,8 @@ class KlSearch {
   const Stopwatch clock_;
   const Context& context_;
   const std::string directory_;
-  std::string output_;
+  const std::string output_;
+  TrialFolder trials_;  // before the model is loaded: whether it may be written is known at once
   QuantizeOptions options_;
   const Progress& progress_;
   const DecoderModel source_;
@@ -151,7 +155,6 @@ class KlSearch {
   int64_t window_ = 0;
   std::vector<int32_t> tokens_;
   double from_ = kStudied;
-  std::optional<TrialFolder> trials_;
 };
 
 }  // namespace

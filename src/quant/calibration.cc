@@ -72,10 +72,7 @@ CalibrationSamples calibration_samples(const std::string& model, const ModelSpec
 BlockRunner::BlockRunner(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec,
                          const CalibrationSamples& samples, const std::string& directory)
     : context_(context), spec_(spec), samples_(samples), hidden_(directory, samples.window * spec.hidden) {
-  const TensorInfo& embedding = checkpoint.need(spec.embedding + ".weight");
-  if (!is_plain_float(embedding.dtype) || embedding.shape != std::vector<int64_t>{spec.vocab, spec.hidden})
-    throw Error(ErrorCode::bad_input, "calibrate", "the embedding is not the one config.json says",
-                {.file = checkpoint.file_of(embedding), .tensor = embedding.name});
+  const TensorInfo& embedding = need_floats(checkpoint, spec.embedding + ".weight", {spec.vocab, spec.hidden});
   std::vector<float> rows(static_cast<size_t>(samples.window * spec.hidden));
   for (size_t s = 0; s < samples.samples.size(); ++s) {
     for (int64_t i = 0; i < samples.window; ++i)

@@ -24,26 +24,19 @@ static bool is_companion(const fs::directory_entry& entry) {
          std::find(std::begin(kNames), std::end(kNames), name) == std::end(kNames);
 }
 
-// Whether programs that load the model read it: damaged, it makes the output useless.
-static bool is_read_with_the_model(const std::string& name) {
-  return name == "tokenizer.json" || name == "tokenizer_config.json" || name == "special_tokens_map.json" || name == "generation_config.json";
-}
-
 void for_companions(const Checkpoint& checkpoint, const std::function<void(const std::string& name, const std::string& text)>& put) {
   if (checkpoint.gguf() != nullptr) {
     for (const auto& [name, text] : gguf_companions(*checkpoint.gguf())) put(name, text);
     return;
   }
-  for (const auto& entry : fs::directory_iterator(checkpoint.directory())) {
-    if (!is_companion(entry)) continue;
-    const std::string name = entry.path().filename(), text = read_file(entry.path());
-    if (is_read_with_the_model(name)) parse_json(text, entry.path());
-    put(name, text);
-  }
+  for (const auto& entry : fs::directory_iterator(checkpoint.directory()))
+    if (is_companion(entry)) put(entry.path().filename(), read_file(entry.path()));
 }
 
 void check_companions(const Checkpoint& checkpoint) {
-  for_companions(checkpoint, [](const std::string&, const std::string&) {});
+  if (checkpoint.gguf() != nullptr) return;  // made, not copied
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"})
+    if (const std::string path = checkpoint.directory() + "/" + name; file_exists(path)) read_json_file(path);
 }
 
 OrderedJson config_of_output(const Checkpoint& checkpoint) {

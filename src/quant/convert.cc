@@ -52,6 +52,7 @@ ConvertResult convert_checkpoint(const Context& context, const std::string& mode
     refuse_existing_output(output);
     const Checkpoint checkpoint(model);
     const ModelSpec spec = read_spec(checkpoint);
+    check_companions(checkpoint);
     ConvertJob job = {context, checkpoint, spec, QuantConfig::read(checkpoint.config(), checkpoint.config_path()), output, options, progress, {}};
     row.write(job);
     job.result.source_bytes = checkpoint.total_bytes();

@@ -63,9 +63,7 @@ class GgufTarget {
     metadata[kGgufChecksums] = sums;
     metadata[kGgufHeaderChecksum] = unknown;
     const GgufLayout layout = gguf_layout(metadata, decls_);
-    std::error_code code;
-    if (const auto parent = std::filesystem::path(job_.output).parent_path(); !parent.empty()) std::filesystem::create_directories(parent, code);
-    if (code) throw Error(ErrorCode::io, "write", code.message(), {.file = job_.output});
+    if (const std::string parent = std::filesystem::path(job_.output).parent_path(); !parent.empty()) make_directories(parent);
     AtomicFile file(job_.output);
     file.write(layout.header);
     for (size_t i = 0; i < decls_.size(); ++i) {

@@ -44,9 +44,7 @@ SourceLinear::SourceLinear(const Checkpoint& checkpoint, const QuantConfig& conf
     tensor_ = &checkpoint.need(linear.name + ".weight");
   }
   const ErrorPlace place = {.file = checkpoint.file_of(*tensor_), .tensor = tensor_->name};
-  const bool fits = reader_ ? reader_->rows() == linear.rows && reader_->columns() == linear.columns
-                            : tensor_->shape == std::vector<int64_t>{linear.rows, linear.columns};
-  if (!fits) throw Error(ErrorCode::bad_input, "convert", "the shape is not the one config.json says", place);
+  check_shape(reader_ ? std::vector{reader_->rows(), reader_->columns()} : tensor_->shape, {linear.rows, linear.columns}, place);
   if (!reader_ && !is_plain_float(tensor_->dtype))
     throw Error(ErrorCode::bad_input, "convert", "is of type " + std::string(dtype_name(tensor_->dtype)) +
                                                      ", and config.json does not say how it is quantized", place);

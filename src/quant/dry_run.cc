@@ -8,7 +8,6 @@
 #include "io/safetensors.h"
 #include "kernels/matrix.h"
 #include "model/weights.h"
-#include "quant/companions.h"
 
 namespace codecllm {
 
@@ -31,9 +30,7 @@ QuantizePlan plan_checkpoint(const std::string& model, const QuantizeOptions& op
     throw Error(ErrorCode::unsupported, "quantize", "the size of entropy-coded weights is not known before they are coded; leave --dry-run out");
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
-  check_tensors(spec, checkpoint);
   const QuantizeJob job = plan_job(checkpoint, spec, options);
-  check_companions(checkpoint);
   QuantizePlan plan = {.source_bytes = checkpoint.total_bytes(), .notes = job.notes};
   if (std::any_of(job.tensors.begin(), job.tensors.end(), [](const TensorJob& tensor) { return tensor.stores_columns(); }))
     plan.notes.push_back("columns kept in 16 bits are found by calibration and not counted here");

@@ -44,6 +44,8 @@ class Planner {
     if (!QuantConfig::read(checkpoint_.config(), checkpoint_.config_path()).method().empty())
       throw Error(ErrorCode::bad_call, "quantize", "the model is quantized already; start from its 16-bit original",
                   {.file = checkpoint_.config_path()});
+    check_tensors(spec_, checkpoint_);
+    check_companions(checkpoint_);
     job_.config = config_of_output(checkpoint_);
     job_.steps = recipe_of(options_);
     for (const RecipeStep& step : job_.steps) find_algorithm(step.algorithm);
@@ -88,17 +90,6 @@ class Planner {
     }
   }
 
-  const TensorInfo& weight_of(const std::string& module, int64_t rows, int64_t columns) const {
-    const TensorInfo& source = checkpoint_.need(module + ".weight");
-    const ErrorPlace place = {.file = checkpoint_.file_of(source), .tensor = source.name};
-    if (source.shape != std::vector<int64_t>{rows, columns})
-      throw Error(ErrorCode::bad_input, "quantize", "the shape is not the one config.json says", place);
-    if (!is_plain_float(source.dtype))
-      throw Error(ErrorCode::unsupported, "quantize", "type " + std::string(dtype_name(source.dtype)) +
-                                                          ", expected F32, BF16 or F16", place);
-    return source;
-  }
-
   // Coded presets take lm_head, too, unless it is the embedding, and the embedding's exact numbers.
   void add_coded() {
     Selection selection = options_.selection;
@@ -106,17 +97,17 @@ class Planner {
       for (const LinearSpec& linear : spec_.linears())
         if (linear.kind != LinearKind::lm_head || !spec_.tied_head) selection.only.push_back(linear.name);
     for (const LinearSpec& linear : select_linears(spec_, selection))
-      coding_[weight_of(linear.name, linear.rows, linear.columns).name] = *coded_;
+      coding_[linear.name + ".weight"] = *coded_;
     const auto takes_embedding = [&](const std::string& pattern) { return matches_pattern(pattern, spec_.embedding); };
     const auto& ignore = options_.selection.ignore;
     if (options_.selection.only.empty() && std::none_of(ignore.begin(), ignore.end(), takes_embedding))
-      coding_[weight_of(spec_.embedding, spec_.vocab, spec_.hidden).name] = {.lossless = true};
+      coding_[spec_.embedding + ".weight"] = {.lossless = true};
   }
 
   void add_linear(const LayerChoice& choice) {
     const LinearSpec& linear = choice.linear;
     const RecipeStep& step = job_.steps[choice.step];
-    const TensorInfo& source = weight_of(linear.name, linear.rows, linear.columns);
+    const TensorInfo& source = checkpoint_.need(linear.name + ".weight");
     const ErrorPlace place = {.file = checkpoint_.file_of(source), .tensor = source.name};
     const std::optional<QuantArgs>& inputs = step.scheme.activations;
     if (inputs && !inputs->dynamic && linear.kind == LinearKind::lm_head)

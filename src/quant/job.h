@@ -75,8 +75,8 @@ struct QuantizeJob {
 // The recipe that the options stand for.
 std::vector<RecipeStep> recipe_of(const QuantizeOptions& options);
 
-// Throws Error for a source that is already quantized, for tensors that are missing or have another shape than
-// config.json says, for what `choose_layers` refuses and, where options.strict, for what would otherwise be a note: groups
+// Throws Error for a source that is already quantized, for tensors that are missing or have another shape or type than
+// the model's, for damaged settings of its tokenizer, for what `choose_layers` refuses and, where options.strict, for what would otherwise be a note: groups
 // that do not divide a row, smoothing where none can be, layers that engines fuse and that are not alike.
 QuantizeJob plan_job(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantizeOptions& options,
                      const OutlierColumns& outliers = {});

@@ -14,37 +14,21 @@ namespace codecllm {
 
 namespace fs = std::filesystem;
 
-namespace {
-
-std::string without_slashes(std::string path) {
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  return path;
-}
-
-}  // namespace
-
+// A journal here is of a call that was killed when all else was done. That of a partial output is somebody's work, whatever
+// name it is called by.
 void refuse_existing_output(const std::string& output) {
-  const std::string directory = without_slashes(output);
-  try {
-    refuse_existing(directory);
-  } catch (const Error&) {
-    // A journal here is of a call that was killed when all else was done. That of a partial output is somebody's work,
-    // whatever name it is called by.
-    std::error_code code;
-    const fs::path own = directory.empty() ? fs::path() : fs::canonical(directory, code);
-    if (!code && !own.empty() && own.extension() != ".partial") ::unlink((own / kJournalFile).c_str());
-    throw;
-  }
+  std::error_code code;
+  const fs::path own = fs::canonical(output, code);
+  if (!code && own.extension() != ".partial") ::unlink((own / kJournalFile).c_str());
+  refuse_existing(output);
 }
 
 PartialOutput::PartialOutput(std::string directory, std::unique_ptr<WeightFiles> files, const std::string& fingerprint)
-    : directory_(without_slashes(std::move(directory))), files_(std::move(files)) {
+    : directory_(without_trailing_slashes(std::move(directory))), files_(std::move(files)) {
   refuse_existing(directory_);
   partial_ = directory_ + ".partial";
   journal_path_ = partial_ + "/" + kJournalFile;
-  std::error_code code;
-  fs::create_directories(partial_, code);
-  if (code) throw Error(ErrorCode::io, "write", code.message(), {.file = partial_});
+  make_directories(partial_);
   lock_.emplace(partial_);
   if (!take_up(fingerprint)) start_over(fingerprint);
 }

@@ -328,7 +328,7 @@ static OutlierColumns outlier_columns(const Context& context, const Checkpoint& 
     if (tensor.stores_columns()) thresholds[tensor.module] = tensor.inputs->outliers->threshold;
   if (thresholds.empty()) return {};
   const std::filesystem::path beside = std::filesystem::absolute(output).parent_path();
-  std::filesystem::create_directories(beside);
+  make_directories(beside);
   return calibrate_outliers(context, checkpoint, spec, job.steps.front().algorithm.calibration, thresholds, beside,
                             [&](double done, std::string_view what) { return !progress || progress(kPlannedShare * done, what); });
 }
@@ -339,10 +339,8 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   refuse_existing_output(output_path);
   const Checkpoint checkpoint(model);
   const ModelSpec spec = read_spec(checkpoint);
-  check_tensors(spec, checkpoint);
   if (options.recipe.empty()) check_coded(options);
   QuantizeJob job = plan_job(checkpoint, spec, options);  // what it refuses is refused before any calibration
-  check_companions(checkpoint);
   const Stopwatch search;
   const OutlierColumns outliers = outlier_columns(context, checkpoint, spec, output_path, job, progress);
   const double searched = search.seconds();

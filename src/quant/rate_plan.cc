@@ -117,7 +117,7 @@ std::vector<PlannedRate> study_rates(const Context& context, const Checkpoint& c
                                      const std::string& scratch_directory, const Progress& progress) {
   std::optional<DiagonalOfInputs> inputs;
   if (!calibration.text.empty()) {
-    std::filesystem::create_directories(scratch_directory);
+    make_directories(scratch_directory);
     inputs.emplace(context, checkpoint, spec, calibration, scratch_directory, progress);
   }
   std::vector<PlannedRate> layers;
