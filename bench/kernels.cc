@@ -44,6 +44,25 @@ void product(benchmark::State& state, const char* scheme, bool a8) {
   state.counters["GOP/s"] = benchmark::Counter(2e-9 * static_cast<double>(batch * kRows * kColumns) * runs, benchmark::Counter::kIsRate);
 }
 
+// Panels of entropy-coded weights into a buffer that stays in the cache.
+void decode(benchmark::State& state, const char* scheme) {
+  std::vector<Matrix> weights;
+  size_t bytes = 0;
+  do {
+    weights.push_back(synthetic_matrix(context(), kRows, kColumns, scheme_preset(scheme)));
+    bytes += weights.back().bytes();
+  } while (bytes < kMoreThanCaches);
+  const KernelTable& kernels = kernels_for(context().impl().isa);
+  const MatrixView& first = weights[0].view();
+  Buffer out(static_cast<size_t>(first.coded->panel_bytes() + kLineBytes));
+  int64_t at = 0;
+  for (auto _ : state) {
+    const auto of = static_cast<size_t>(at / first.panels()) % weights.size();
+    kernels.decode_panel(*weights[of].view().coded, at++ % first.panels(), out.as<uint8_t>().data());
+  }
+  state.counters["weights/s"] = benchmark::Counter(static_cast<double>(kPanelRows * kColumns * state.iterations()), benchmark::Counter::kIsRate);
+}
+
 void attention(benchmark::State& state, KvType type) {
   const ModelSpec spec = shape_spec("tinyllama-1.1b");
   const int64_t count = state.range(0), shared = spec.heads / spec.kv_heads;
@@ -84,6 +103,13 @@ void encode(benchmark::State& state, const char* scheme) {
 BENCHMARK_CAPTURE(encode, bf16, "bf16");
 BENCHMARK_CAPTURE(encode, int8, "int8");
 BENCHMARK_CAPTURE(encode, fp8, "fp8-channel");
+BENCHMARK_CAPTURE(decode, lossless, "lossless");
+BENCHMARK_CAPTURE(decode, int8_coded, "int8-coded");
+BENCHMARK_CAPTURE(decode, coded_4_5, "coded-4.5");
+BENCHMARK_CAPTURE(decode, coded_3, "coded-3");
+BENCHMARK_CAPTURE(product, lossless, "lossless", false)->Arg(1);
+BENCHMARK_CAPTURE(product, coded_4_5_a16, "coded-4.5", false)->Arg(1);
+BENCHMARK_CAPTURE(product, coded_4_5_a8, "coded-4.5", true)->Arg(1);
 BENCHMARK_CAPTURE(product, bf16, "bf16", false)->Arg(1)->Arg(8)->Arg(64);
 BENCHMARK_CAPTURE(product, f16, "f16", false)->Arg(1)->Arg(64);
 BENCHMARK_CAPTURE(product, int8_a16, "int8", false)->Arg(1)->Arg(8)->Arg(64);

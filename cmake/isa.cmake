@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# Every file of src/kernels/cpu is compiled once per tier named here, with CODECLLM_TIER as its namespace. A tier
-# without a row of its own takes the kernels of the tier before it (see src/base/isa.def).
+# Files of src/kernels/cpu are compiled once per tier named here, with CODECLLM_TIER as its namespace. What a tier has no
+# files for it takes from the tier before it (see src/base/isa.def).
 file(GLOB kernel_sources CONFIGURE_DEPENDS src/kernels/cpu/*.cc)
+file(STRINGS src/kernels/bf16_files.def bf16_sources REGEX "^KERNEL_FILE")
+list(TRANSFORM bf16_sources REPLACE "^KERNEL_FILE\\((.*)\\)" "src/kernels/cpu/\\1.cc")
 set(isa_objects)
 
-function(add_isa_tier tier)
-  add_library(codecllm_${tier} OBJECT ${kernel_sources})
+function(add_isa_tier tier sources)
+  add_library(codecllm_${tier} OBJECT ${${sources}})
   target_include_directories(codecllm_${tier} PRIVATE src include)
   target_compile_definitions(codecllm_${tier} PRIVATE CODECLLM_TIER=${tier})
   target_link_libraries(codecllm_${tier} PRIVATE codecllm_flags)
@@ -21,6 +23,8 @@ endfunction()
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND kernel_sources)
   target_compile_definitions(codecllm_objects PRIVATE CODECLLM_X86_TIERS)
-  add_isa_tier(avx2 -mavx2 -mfma -mf16c -mbmi2)
-  add_isa_tier(avx512 -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
+  set(avx512 -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
+  add_isa_tier(avx2 kernel_sources -mavx2 -mfma -mf16c -mbmi2)
+  add_isa_tier(avx512 kernel_sources ${avx512})
+  add_isa_tier(avx512bf16 bf16_sources ${avx512} -mavx512vbmi -mavx512bf16)
 endif()

@@ -26,6 +26,11 @@ static std::array<KernelTable, kIsaCount> build() {
 #endif
   keep(Isa::avx512);
   keep(Isa::avx512vbmi);
+#if defined(CODECLLM_X86_TIERS)
+#define KERNEL_FILE(name) avx512bf16::fill_##name(table);
+#include "kernels/bf16_files.def"
+#undef KERNEL_FILE
+#endif
   keep(Isa::avx512bf16);
   return tables;
 }

@@ -85,20 +85,29 @@ int64_t panel_grain(const LinearScratch& scratch, int64_t panels, int threads) {
   return std::clamp<int64_t>(even, 2, 64);
 }
 
-void put_floats(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* tile) {
+static bool takes_pairs(const KernelTable& kernels, Element weight) {
+  return kernels.put_pairs != nullptr && (weight == Element::bf16 || is_float8(weight));
+}
+
+bool as_they_are(const KernelTable& kernels, Element weight, int64_t rows) {
+  return (rows == 1 || kernels.float_tile_rows(weight) == 1) && !takes_pairs(kernels, weight);
+}
+
+void put_floats(const KernelTable& kernels, Element weight, const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* tile) {
+  if (takes_pairs(kernels, weight)) return kernels.put_pairs(x, x_stride, rows, columns, tile);
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t k = 0; k < columns; ++k) tile[k * rows + i] = x[i * x_stride + k];
 }
 
-FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, const float* x, int64_t x_stride, int64_t rows,
-                     int64_t columns, std::vector<float>& tiles) {
-  const int64_t most = kernels.float_tile_rows();
-  if (rows == 1 || most == 1) return {x, x_stride};
+FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, Element weight, const float* x, int64_t x_stride,
+                     int64_t rows, int64_t columns, std::vector<float>& tiles) {
+  if (as_they_are(kernels, weight, rows)) return {x, x_stride};
+  const int64_t most = kernels.float_tile_rows(weight);
   tiles.resize(std::max(tiles.size(), static_cast<size_t>(rows * columns)));
   const auto put_tiles = [&](size_t begin, size_t end, int) {
     for (auto t = static_cast<int64_t>(begin); t < static_cast<int64_t>(end); ++t) {
       const RowTile tile = tile_at(rows, most, t);
-      put_floats(x + tile.first * x_stride, x_stride, tile.rows, columns, tiles.data() + tile.first * columns);
+      put_floats(kernels, weight, x + tile.first * x_stride, x_stride, tile.rows, columns, tiles.data() + tile.first * columns);
     }
   };
   const auto count = static_cast<size_t>(tile_count(rows, most));
@@ -127,6 +136,7 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
   LinearInputs in = {.rows = rows};
   OutlierInputs outliers = {};
   const MatrixView *quantized_for = nullptr, *scaled_for = nullptr;  // whose inputs these are
+  Element floats_for = {};
   for (const LinearOut& out : outs) {
     const MatrixView& w = *out.weight;
     if (is_float8(w.element) && !same_inputs(scaled_for, w)) {
@@ -144,8 +154,10 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
       }
       quantized_for = &w;
     }
-    if (!is_integer(w.element) && !is_float8(w.element) && in.floats.x == nullptr)
-      in.floats = interleave(&pool, kernels, x, x_stride, rows, w.columns, scratch.tiles);
+    if (!is_scaled(w.element) && (in.floats.x == nullptr || floats_for != w.element)) {
+      in.floats = interleave(&pool, kernels, w.element, x, x_stride, rows, w.columns, scratch.tiles);
+      floats_for = w.element;
+    }
     scratch.panels.fit(w, pool.threads());
     const auto grain = static_cast<size_t>(panel_grain(scratch, w.panels(), pool.threads()));
     pool.parallel_for(static_cast<size_t>(w.panels()), grain, [&](size_t begin, size_t end, int worker) {

@@ -38,14 +38,14 @@ struct LinearScratch {
 IntActivations integer_inputs(ThreadPool& pool, const KernelTable& kernels, IntegerScratch& scratch, const float* x,
                               int64_t x_stride, int64_t rows, const MatrixView& w);
 
-// Float rows in tiles, as matmul_float reads them; rows in one tile each are the rows themselves.
+// Float rows as matmul_float reads them for such weights: in tiles, or the rows themselves.
 struct FloatRows {
   const float* x;
   int64_t stride;
 };
 // Over the threads of `pool`, or on this thread without one. tiles: room for [rows, columns], grown if need be.
-FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, const float* x, int64_t x_stride, int64_t rows,
-                     int64_t columns, std::vector<float>& tiles);
+FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, Element weight, const float* x, int64_t x_stride,
+                     int64_t rows, int64_t columns, std::vector<float>& tiles);
 
 struct LinearOut {
   const MatrixView* weight;  // [out, in]

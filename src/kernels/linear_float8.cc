@@ -23,7 +23,7 @@ float common_scale(ThreadPool& pool, const KernelTable& kernels, std::vector<flo
 ScaledActivations float8_room(const KernelTable& kernels, LinearScratch& scratch, int64_t rows, const MatrixView& w) {
   const int64_t stride = round_up(w.columns, kColumnPadding);
   const int64_t groups = w.activation.mode == ActivationMode::a8_group ? w.groups() : 1;
-  const bool rounded = w.activation.mode != ActivationMode::a16, tiles = rows > 1 && kernels.float_tile_rows() > 1;
+  const bool rounded = w.activation.mode != ActivationMode::a16, tiles = !as_they_are(kernels, w.element, rows);
   if (rounded) scratch.rounded.resize(std::max(scratch.rounded.size(), static_cast<size_t>(rows * stride)));
   if (rounded) scratch.group_scales.resize(std::max(scratch.group_scales.size(), static_cast<size_t>(rows * groups)));
   if (tiles) scratch.float8_tiles.resize(std::max(scratch.float8_tiles.size(), static_cast<size_t>(rows * stride)));
@@ -41,13 +41,13 @@ void put_float8(const KernelTable& kernels, LinearScratch& scratch, const Scaled
     x = rounded;
     x_stride = room.stride;
   }
-  if (room.x != scratch.rounded.data()) put_floats(x, x_stride, rows, room.stride, scratch.float8_tiles.data() + place * room.stride);
+  if (room.x != scratch.rounded.data()) put_floats(kernels, w.element, x, x_stride, rows, room.stride, scratch.float8_tiles.data() + place * room.stride);
 }
 
 ScaledActivations float8_inputs(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x,
                                 int64_t x_stride, int64_t rows, const MatrixView& w) {
-  const int64_t most = kernels.float_tile_rows();
-  if (w.activation.mode == ActivationMode::a16 && (rows == 1 || most == 1)) return {x, rows, x_stride, nullptr, 1};
+  const int64_t most = kernels.float_tile_rows(w.element);
+  if (w.activation.mode == ActivationMode::a16 && as_they_are(kernels, w.element, rows)) return {x, rows, x_stride, nullptr, 1};
   const ScaledActivations out = float8_room(kernels, scratch, rows, w);
   const float given = given_scale(pool, kernels, scratch.group_scales, x, x_stride, rows, w);
   pool.parallel_for(static_cast<size_t>(tile_count(rows, most)), 1, [&](size_t begin, size_t end, int) {

@@ -113,15 +113,15 @@ class GroupedProduct {
   }
 
   void place_float8(int64_t rows) {
-    const int64_t most = kernels_.float_tile_rows();
-    const bool as_they_are = w_.activation.mode == ActivationMode::a16 && (rows == 1 || most == 1);
-    float8_ = as_they_are ? ScaledActivations{x_, rows, x_stride_, nullptr, 1} : float8_room(kernels_, scratch_.linear, rows, w_);
+    const int64_t most = kernels_.float_tile_rows(w_.element);
+    const bool in_place = w_.activation.mode == ActivationMode::a16 && as_they_are(kernels_, w_.element, rows);
+    float8_ = in_place ? ScaledActivations{x_, rows, x_stride_, nullptr, 1} : float8_room(kernels_, scratch_.linear, rows, w_);
     for_experts([&](size_t e, int64_t place) {
       ScaledActivations& own = scratch_.inputs[e].scaled;
       own = float8_;
       own.rows = segments_[e].rows;
-      own.x += (as_they_are ? segments_[e].first : place) * own.stride;
-      if (as_they_are) return;
+      own.x += (in_place ? segments_[e].first : place) * own.stride;
+      if (in_place) return;
       if (own.scales != nullptr) own.scales += place * own.groups;
       scratch_.given[e] = given_scale(pool_, kernels_, scratch_.linear.group_scales, rows_of(e), x_stride_, own.rows, w_);
       add_pieces(e, most);
@@ -131,11 +131,11 @@ class GroupedProduct {
   void place_floats(int64_t rows) {
     std::vector<float>& tiles = scratch_.linear.tiles;
     tiles.resize(std::max(tiles.size(), static_cast<size_t>(rows * w_.columns)));
-    const int64_t most = kernels_.float_tile_rows();
+    const int64_t most = kernels_.float_tile_rows(w_.element);
     for_experts([&](size_t e, int64_t place) {
-      const bool as_they_are = segments_[e].rows == 1 || most == 1;
-      scratch_.inputs[e].floats = as_they_are ? FloatRows{rows_of(e), x_stride_} : FloatRows{tiles.data() + place * w_.columns, w_.columns};
-      if (!as_they_are) add_pieces(e, most);
+      const bool in_place = as_they_are(kernels_, w_.element, segments_[e].rows);
+      scratch_.inputs[e].floats = in_place ? FloatRows{rows_of(e), x_stride_} : FloatRows{tiles.data() + place * w_.columns, w_.columns};
+      if (!in_place) add_pieces(e, most);
     });
   }
 
@@ -151,7 +151,7 @@ class GroupedProduct {
       put_float8(kernels_, scratch_.linear, float8_, w_, x, x_stride_, rows, place, scratch_.given[piece.expert]);
     } else {
       const int64_t place = (in.floats.x - scratch_.linear.tiles.data()) / w_.columns + piece.begin;
-      put_floats(x, x_stride_, rows, w_.columns, scratch_.linear.tiles.data() + place * w_.columns);
+      put_floats(kernels_, w_.element, x, x_stride_, rows, w_.columns, scratch_.linear.tiles.data() + place * w_.columns);
     }
   }
 

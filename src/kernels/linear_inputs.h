@@ -28,7 +28,10 @@ void put_integers(const KernelTable& kernels, IntegerScratch& scratch, const Mat
                   int64_t rows, int64_t place, float given);
 void put_float8(const KernelTable& kernels, LinearScratch& scratch, const ScaledActivations& room, const MatrixView& w, const float* x,
                 int64_t x_stride, int64_t rows, int64_t place, float given);
-void put_floats(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* tile);
+void put_floats(const KernelTable& kernels, Element weight, const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* tile);
+
+// Whether float rows need not be put anywhere: products with such weights read them where they are.
+bool as_they_are(const KernelTable& kernels, Element weight, int64_t rows);
 
 // y [rows, y_stride] of panels [begin, end). part: w, or a decoded part of it.
 void multiply(const KernelTable& kernels, const MatrixView& part, const LinearInputs& x, float* y, int64_t y_stride,

@@ -89,7 +89,7 @@ OutlierInputs split_outliers(ThreadPool& pool, const KernelTable& kernels, Linea
     }
   });
   if (w.outliers != nullptr) {
-    out.floats = interleave(&pool, kernels, scratch.picked.data(), stride, rows, count, scratch.picked_tiles);
+    out.floats = interleave(&pool, kernels, w.outliers->weight.element, scratch.picked.data(), stride, rows, count, scratch.picked_tiles);
   } else {
     MatrixView columns = w;
     columns.element = Element::u8;

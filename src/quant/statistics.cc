@@ -72,7 +72,7 @@ void InputStatistics::add_gram() {
     std::vector<float> product(static_cast<size_t>(kRun * columns_)), tiles;
     for (auto run = static_cast<int64_t>(begin); run < static_cast<int64_t>(end); ++run) {
       const int64_t first = run * kRun, n = std::min(kRun, columns_ - first);
-      const FloatRows x = interleave(nullptr, kernels, &transposed[first * stride], stride, n, count, tiles);
+      const FloatRows x = interleave(nullptr, kernels, Element::f32, &transposed[first * stride], stride, n, count, tiles);
       kernels.matmul_float(matrix.view(), x.x, x.stride, n, product.data(), columns_, first / kPanelRows, matrix.view().panels());
       for (int64_t i = 0; i < n; ++i)
         for (int64_t j = first + i; j < columns_; ++j) gram_[(first + i) * columns_ + j] += product[i * columns_ + j];

@@ -7,10 +7,12 @@
 
 #include "base/rng.h"
 #include "codecllm/error.h"
+#include "format/float16.h"
 #include "format/float8.h"
 #include "kernels/dispatch.h"
 #include "kernels/linear.h"
 #include "kernels/matrix.h"
+#include "tiers.h"
 
 namespace codecllm {
 namespace {
@@ -55,8 +57,8 @@ std::vector<float> inputs_of(int64_t columns, int64_t batch, Rng& rng) {
   return x;
 }
 
-// The formula, in double, of activations rounded as the scheme says.
-double exact_product(const MatrixView& w, int64_t row, const float* x, float tensor_scale, double* magnitude) {
+// The formula, in double, of activations rounded as the scheme says, and to BF16 where the tier does.
+double exact_product(Isa isa, const MatrixView& w, int64_t row, const float* x, float tensor_scale, double* magnitude) {
   const Float8& f = format_of(w.element);
   std::vector<float> weights(w.columns);
   read_row(w, row, weights.data());
@@ -70,7 +72,8 @@ double exact_product(const MatrixView& w, int64_t row, const float* x, float ten
     for (int64_t k = begin; k < end; ++k) amax = std::fmax(amax, std::fabs(x[k]));
     const float scale = mode == ActivationMode::a8_fixed ? w.activation.scale : mode == ActivationMode::a8_tensor ? tensor_scale : amax / f.largest;
     for (int64_t k = begin; k < end; ++k) {
-      const double value = mode == ActivationMode::a16 ? x[k] : static_cast<double>(float8_to_f32(f32_to_float8(x[k] / scale, f), f)) * scale;
+      const float own = test::rounds_to_bf16(isa) ? bf16_to_f32(f32_to_bf16(x[k])) : x[k];
+      const double value = mode == ActivationMode::a16 ? own : static_cast<double>(float8_to_f32(f32_to_float8(x[k] / scale, f), f)) * scale;
       total += value * weights[k];
       *magnitude += std::fabs(value * weights[k]);
     }
@@ -98,7 +101,7 @@ TEST_P(Float8Tier, ProductsAreWhatTheFormulaGives) {
           for (int64_t m = 0; m < batch; ++m)
             for (int64_t n = 0; n < rows; ++n) {
               double magnitude = 0;
-              const double exact = exact_product(w.view(), n, &x[m * stride], largest / format_of(element).largest, &magnitude);
+              const double exact = exact_product(GetParam(), w.view(), n, &x[m * stride], largest / format_of(element).largest, &magnitude);
               // One rounding for every term of half a row, and for the two scales, their product and the sums of groups.
               const double bound = magnitude * static_cast<double>(columns / 2 + 8 + columns / group) * 0x1p-24 + 1e-30;
               ASSERT_NEAR(y[m * rows + n], exact, bound) << rows << "x" << columns << " mode " << static_cast<int>(mode);

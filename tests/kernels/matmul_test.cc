@@ -2,14 +2,17 @@
 // Every tier against the reference: integer products bit for bit, floating point within what rounding allows.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <vector>
 
 #include "base/rng.h"
 #include "codecllm/error.h"
+#include "format/float16.h"
 #include "kernels/dispatch.h"
 #include "kernels/linear.h"
 #include "kernels/matrix.h"
+#include "tiers.h"
 
 namespace codecllm {
 namespace {
@@ -238,15 +241,37 @@ TEST_P(Tier, IntegerProductsAreCloseToRealOnes) {
   }
 }
 
+TEST_P(Tier, PairsAreTheRowsInBf16) {
+  const auto put_pairs = kernels_for(GetParam()).put_pairs;
+  if (put_pairs == nullptr) GTEST_SKIP() << "this tier multiplies floats";
+  Rng rng(9);
+  for (const int64_t columns : {1, 2, 3, 31, 32, 33, 47, 64, 201})
+    for (const int64_t rows : {1, 2, 6, 12}) {
+      const int64_t stride = columns + 3, words = (columns + 1) / 2;
+      std::vector<float> x(static_cast<size_t>(rows * stride), NAN), tile(static_cast<size_t>(words * rows) + 1, 7.0f);
+      for (int64_t m = 0; m < rows; ++m)
+        for (int64_t k = 0; k < columns; ++k) x[m * stride + k] = static_cast<float>(rng.normal() * std::exp2(rng.below(60)));
+      put_pairs(x.data(), stride, rows, columns, tile.data());
+      for (int64_t m = 0; m < rows; ++m)
+        for (int64_t k = 0; k < 2 * words; ++k) {
+          const auto word = std::bit_cast<uint32_t>(tile[k / 2 * rows + m]);
+          EXPECT_EQ(k % 2 == 0 ? word & 0xFFFF : word >> 16, k < columns ? f32_to_bf16(x[m * stride + k]) : 0) << columns << " " << m << " " << k;
+        }
+      EXPECT_EQ(tile.back(), 7.0f);
+    }
+}
+
 TEST_P(Tier, FloatProductsAgreeWithinRounding) {
   Rng rng(4);
   for (const Shape& shape : kShapes) {
     for (Element element : {Element::f32, Element::f16, Element::bf16}) {
       const Matrix w = random_matrix(element, shape, shape.columns, ScaleType::f32, rng);
       const int64_t stride = round_up(shape.columns, kColumnPadding);
-      const std::vector<float> x = random_rows(shape, stride, rng);
-      const auto expected = product(Isa::reference, w, x, stride, shape.batch, 1);
+      std::vector<float> x = random_rows(shape, stride, rng);
       const auto got = product(GetParam(), w, x, stride, shape.batch, 2);
+      if (element == Element::bf16 && test::rounds_to_bf16(GetParam()))
+        for (float& v : x) v = bf16_to_f32(f32_to_bf16(v));
+      const auto expected = product(Isa::reference, w, x, stride, shape.batch, 1);
       std::vector<float> row(shape.columns);
       for (int64_t n = 0; n < shape.rows; ++n) {
         read_row(w.view(), n, row.data());

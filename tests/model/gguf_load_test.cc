@@ -8,6 +8,7 @@
 #include "io/safetensors_writer.h"
 #include "model/forward.h"
 #include "paths.h"
+#include "tiers.h"
 
 namespace codecllm {
 namespace {
@@ -25,7 +26,7 @@ std::vector<float> logits_of(const Context& context, const std::string& path) {
 }
 
 TEST(GgufLoad, LogitsAreThoseOfTheSameWeights) {
-  Context context({.threads = 1});
+  Context context({.threads = 1, .isa = test::float_isa()});
   const std::string data = test::source_path("tests/io/data/gguf/"), directory = testing::TempDir() + "gguf-load";
   std::filesystem::create_directories(directory);
   std::filesystem::copy_file(data + "llama.safetensors", directory + "/model.safetensors", std::filesystem::copy_options::overwrite_existing);

@@ -7,6 +7,7 @@
 #include "codec/checksum.h"
 #include "model/forward.h"
 #include "quant/convert_support.h"
+#include "tiers.h"
 
 namespace codecllm {
 namespace {
@@ -32,7 +33,8 @@ std::vector<T> numbers(const SafetensorsFile& file, const std::string& name) {
 }
 
 std::vector<float> logits_of(const std::string& path, const std::vector<int64_t>& tokens) {
-  const DecoderModel model = load_model(test::two_threads(), path);
+  static const Context context({.threads = 2, .isa = test::float_isa()});
+  const DecoderModel model = load_model(context, path);
   KvCache cache(model.spec, KvType::f32, static_cast<int64_t>(tokens.size()));
   KvSequence sequence;
   cache.grow(sequence, static_cast<int64_t>(tokens.size()));

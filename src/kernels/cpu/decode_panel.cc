@@ -13,6 +13,7 @@ struct PlaneReader {
   int64_t position, end;  // bits
 
   VEC void clamp() { position = position < end ? position : end; }
+  VEC void ask(int64_t bytes) const { prefetch(stream + (position >> 3) + bytes); }
   VEC void clamp_downwards() { position = position > 0 ? position : 0; }
 
   // The same for a stream that is read from its end: the planes lie below the position.
@@ -199,6 +200,10 @@ struct LevelBits {
   static constexpr int kSecond = kSecondBits, kThird = kThirdBits, kFourth = kFourthBits;
 };
 
+// Digits take a few bytes of each block, too few for the processor to see the streams: a line that it waits for costs as
+// much as a dozen blocks. They are asked for so many bytes ahead.
+constexpr int64_t kAheadDigits = 1024;
+
 // Three blocks are on their way: each step of one waits for the step before it, a dozen cycles, and the steps of the others
 // fill the time. Read-ahead past the last block stays within the panel's digits and the slack.
 template <class Block, class Levels>
@@ -218,8 +223,12 @@ void decode_blocks(const CodedView& view, const PanelStreams& s, uint8_t* out) {
     streams.second.clamp();
     streams.third.clamp();
     streams.fourth.clamp_downwards();
+    streams.second.ask(kAheadDigits);
+    streams.third.ask(kAheadDigits);
+    if constexpr (Levels::kFourth > 0 || Block::kFixed == 1) streams.fourth.ask(-kAheadDigits);
     const int64_t stop = view.blocks - block > kClampBlocks ? block + kClampBlocks : view.blocks;
     for (; block < stop; ++block, fixed += kBlock, out += kCodedBlock * Block::kBytes) {
+      for (int line = 0; line < kBlock; line += kLineBytes) prefetch_far(fixed + kAheadBytes + line);
       second_digits(second);
       const Lanes third = Block::open(fixed + 2 * kBlock);
       add_later_digits<Levels>(first.v, first.more, Block::kUnit, streams);
@@ -253,8 +262,20 @@ void decode_integers(const CodedView& view, const PanelStreams& s, uint8_t* out)
   }
 }
 
+// Where a panel's streams begin; the fourth digits' is read from its end.
+void ask_for_panel(const CodedView& view, int64_t panel) {
+  const PanelStreams s = streams_of(view, panel);
+  for (int64_t line = 0; line <= kAheadDigits; line += kLineBytes) {
+    prefetch(s.fixed + line);
+    prefetch(s.second + line);
+    prefetch(s.third + line);
+    prefetch(s.exceptions - line);
+  }
+}
+
 void decode_panel(const CodedView& view, int64_t panel, uint8_t* out) {
   const PanelStreams s = streams_of(view, panel);
+  if (panel + 1 < view.panels) ask_for_panel(view, panel + 1);
   switch (view.shape.kind) {
     case CodeKind::integer: decode_integers<false>(view, s, out); break;
     case CodeKind::odd: decode_integers<true>(view, s, out); break;

@@ -1,71 +1,80 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/float_dot.h"
 #include "kernels/cpu/tiles.h"
 
 namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
-// Every output is, for each group, a sum over the even columns and one over the odd ones, their sum scaled and added:
+// Every output is, for each group, a sum over the even units and one over the odd ones, their sum scaled and added:
 // the same for every number of rows in a tile. The last line of a row may hold columns that are not there: they are
 // zero, as their activations are. The totals are in memory: they are added to once in a group, and twelve rows leave no
 // registers for them.
-template <Element E, int M>
-void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t panel) {
-  const uint8_t* lines = w.data + panel * w.panel_bytes();
-  const int64_t groups = w.groups(), all = w.lines(), group_lines = groups == 1 ? all : w.group / 4;
+template <Element E, int M, int P>
+void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t p0) {
+  using Dot = FloatDot<E>;
+  const int64_t panel_bytes = w.panel_bytes(), groups = w.groups(), all = w.lines(), group_lines = groups == 1 ? all : w.group / 4;
+  const uint8_t* weights = w.data + p0 * panel_bytes;
   constexpr int64_t kAheadFloats = 192;  // as in matmul_float.cc
   const float* rows = x.x + m0 * x.stride;
-  alignas(64) float total[M * kPanelRows];
-  each<M>(EACH(m) { store(total + m * kPanelRows, zero()); });
+  alignas(64) float total[P * M * kPanelRows];  // [P][M][16]
+  each<P * M>(EACH(i) { store(total + i * kPanelRows, zero()); });
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t end = (g + 1) * group_lines < all ? (g + 1) * group_lines : all;
-    Pack<vf, M> even, odd;
-    each<M>(EACH(m) { even.at(m) = odd.at(m) = zero(); });
+    Pack<vf, P * M> even, odd;
+    each<P * M>(EACH(i) { even.at(i) = odd.at(i) = zero(); });
     for (int64_t line = g * group_lines; line < end; ++line) {
-      vf columns[4];
-      prefetch(lines + line * kLineBytes + (M <= 2 ? kAheadBytes : kNearBytes));
-      if constexpr (E == Element::e4m3) {
-        load_e4m3(lines + line * kLineBytes, columns);
-      } else {
-        load_e5m2(lines + line * kLineBytes, columns);
-      }
-      const float* at = rows + line * 4 * M;
-      if constexpr (M > 2)
-        for (int ahead = 0; ahead < 4 * M; ahead += 16) prefetch(at + kAheadFloats + ahead);
-      each<M>(EACH(m) {
-        even.at(m) = fma(columns[0], set1(at[m]), even.at(m));
-        odd.at(m) = fma(columns[1], set1(at[M + m]), odd.at(m));
+      vf units[P][Dot::kLineUnits];
+      each<P>(EACH(p) {
+        const uint8_t* at = weights + p * panel_bytes + line * kLineBytes;
+        ask<Dot::kPairs, M <= 2 ? kAheadBytes : kNearBytes>(at);
+        Dot::load_line(at, units[p]);
       });
-      each<M>(EACH(m) {
-        even.at(m) = fma(columns[2], set1(at[2 * M + m]), even.at(m));
-        odd.at(m) = fma(columns[3], set1(at[3 * M + m]), odd.at(m));
+      const float* at = rows + line * Dot::kLineUnits * M;
+      if constexpr (M > 2)
+        for (int ahead = 0; ahead < Dot::kLineUnits * M; ahead += 16) prefetch(at + kAheadFloats + ahead);
+      each<Dot::kLineUnits / 2>(EACH(i) {
+        each<M>(EACH(m) {
+          const vf x0 = set1(at[2 * i * M + m]), x1 = set1(at[(2 * i + 1) * M + m]);
+          each<P>(EACH(p) {
+            cell<M>(even, p, m) = Dot::multiply_add(cell<M>(even, p, m), units[p][2 * i], x0);
+            cell<M>(odd, p, m) = Dot::multiply_add(cell<M>(odd, p, m), units[p][2 * i + 1], x1);
+          });
+        });
       });
     }
-    const vf scales = mul(load_scales(w, (panel * groups + g) * kPanelRows), set1(E == Element::e4m3 ? kE4m3Unit : 1.0f));
     const float* own = x.scales == nullptr ? nullptr : x.scales + m0 * x.groups + (x.groups == 1 ? 0 : g);
-    each<M>(EACH(m) {
-      const vf factor = own == nullptr ? scales : mul(scales, set1(own[m * x.groups]));
-      float* sum = total + m * kPanelRows;
-      store(sum, fma(add(even.at(m), odd.at(m)), factor, load(sum)));
+    each<P>(EACH(p) {
+      const vf scales = mul(load_scales(w, ((p0 + p) * groups + g) * kPanelRows), set1(Dot::kUnit));
+      each<M>(EACH(m) {
+        const vf factor = own == nullptr ? scales : mul(scales, set1(own[m * x.groups]));
+        float* sum = total + (p * M + m) * kPanelRows;
+        store(sum, fma(add(cell<M>(even, p, m), cell<M>(odd, p, m)), factor, load(sum)));
+      });
     });
   }
-  const int64_t n = panel * kPanelRows, left = w.rows - n;
-  each<M>(EACH(m) {
-    float* to = y + (m0 + m) * y_stride + n;
-    const vf sum = load(total + m * kPanelRows);
-    if (left >= kPanelRows) {
-      store(to, sum);
-    } else {
-      store_n(to, sum, left);
-    }
+  each<P>(EACH(p) {
+    const int64_t n = (p0 + p) * kPanelRows, left = w.rows - n;
+    each<M>(EACH(m) {
+      float* to = y + (m0 + m) * y_stride + n;
+      const vf sum = load(total + (p * M + m) * kPanelRows);
+      if (left >= kPanelRows) {
+        store(to, sum);
+      } else {
+        store_n(to, sum, left);
+      }
+    });
   });
 }
 
 template <Element E>
 void float8_range(const MatrixView& w, const ScaledActivations& x, float* y, int64_t y_stride, int64_t begin, int64_t end) {
-  each_block<kFloatTileRows, 1>(w, x.rows, begin, end, [&](RowTile rows, int64_t p, int64_t stop) {
-    at_rows<kFloatTileRows>(rows.rows, [&](auto m) {
-      for (; p < stop; ++p) float8_tile<E, m>(w, x, y, y_stride, rows.first, p);
+  constexpr int kTileRows = FloatDot<E>::kTileRows, kPanels = FloatDot<E>::kPairs ? 2 : 1;
+  each_block<kTileRows, kPanels>(w, x.rows, begin, end, [&](RowTile rows, int64_t p, int64_t stop) {
+    at_rows<kTileRows>(rows.rows, [&](auto m) {
+      if constexpr (kPanels > 1 && m > 1)
+        for (; p + kPanels <= stop; p += kPanels) float8_tile<E, m, kPanels>(w, x, y, y_stride, rows.first, p);
+      for (; p < stop; ++p) float8_tile<E, m, 1>(w, x, y, y_stride, rows.first, p);
     });
   });
 }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/float_dot.h"
 #include "kernels/cpu/int_dot.h"
 
 namespace codecllm::CODECLLM_TIER {
@@ -30,11 +31,11 @@ double probe_float(int64_t steps) {
   for (int64_t i = 0; i < steps; ++i) {
     opaque(a);
 #pragma GCC unroll 12
-    for (vf& s : sums) s = fma(s, a, a);
+    for (vf& s : sums) s = FloatDot<Element::bf16>::multiply_add(s, a, a);
   }
 #pragma GCC unroll 12
   for (vf& s : sums) opaque(s);
-  return 32.0 * kChains * static_cast<double>(steps);
+  return 32.0 * FloatDot<Element::bf16>::kUnitColumns * kChains * static_cast<double>(steps);
 }
 
 uint64_t probe_read(const uint8_t* data, int64_t lines) {

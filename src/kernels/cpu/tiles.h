@@ -11,10 +11,6 @@ namespace {
 // prompt, are fetched from further away once for many panels.
 constexpr int64_t kBlockBytes = 384 << 10;
 
-// Activation rows of a product with floats. Each has two accumulators, even columns and odd ones; and many rows take one
-// panel at a time, so that each weight that is widened serves them all.
-constexpr int kFloatTileRows = kManyRegisters ? 12 : 3;
-
 // Calls body(Index of `rows`), 1 to M.
 template <int M, class Body>
 VEC void at_rows(int64_t rows, const Body& body) {

@@ -18,7 +18,7 @@ float value_at(const MatrixView& w, int64_t row, int64_t column) {
   }
 }
 
-int64_t float_tile_rows() { return 1; }
+int64_t float_tile_rows(Element) { return 1; }
 
 void matmul_float(const MatrixView& w, const float* x, int64_t x_stride, int64_t rows, float* y, int64_t y_stride,
                   int64_t panel_begin, int64_t panel_end) {
