@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -14,12 +15,15 @@
 namespace codecllm {
 
 namespace {
-constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kPage = size_t{4} << 10, kHugePage = size_t{2} << 20;
 constexpr size_t kAlign = 64;
 
 // Small buffers come from the heap, where they do not round up to pages.
 bool is_mapped(size_t bytes) { return bytes >= kHugePage; }
-size_t mapped_bytes(size_t bytes) { return (bytes + kHugePage - 1) / kHugePage * kHugePage; }
+size_t mapped_bytes(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+// What is left behind the last whole huge page stays in small ones: half a huge page for every matrix of a model would be
+// a tenth of its memory.
+size_t huge_bytes(size_t bytes) { return bytes / kHugePage * kHugePage; }
 }  // namespace
 
 Buffer::Buffer(size_t bytes) : bytes_(bytes) {
@@ -28,14 +32,14 @@ Buffer::Buffer(size_t bytes) : bytes_(bytes) {
     // A negative size that was cast; rounding it up to pages would wrap around.
   } else if (is_mapped(bytes)) {
     // Over-map by one huge page, then give back what lies outside the aligned range.
-    const size_t size = mapped_bytes(bytes);
+    const size_t size = mapped_bytes(bytes), huge = huge_bytes(bytes);
     char* raw = static_cast<char*>(
         mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (raw != MAP_FAILED) {
       const size_t head = (kHugePage - reinterpret_cast<size_t>(raw) % kHugePage) % kHugePage;
       if (head != 0) munmap(raw, head);
       munmap(raw + head + size, kHugePage - head);
-      madvise(raw + head, size, MADV_HUGEPAGE);
+      madvise(raw + head, huge, MADV_HUGEPAGE);
       data_ = raw + head;
     }
   } else {
@@ -62,6 +66,11 @@ size_t peak_rss_bytes() {
   for (std::string line; std::getline(status, line);)
     if (line.rfind("VmHWM:", 0) == 0) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
   return 0;
+}
+
+void restart_peak_rss() {
+  malloc_trim(0);
+  std::ofstream("/proc/self/clear_refs") << 5;
 }
 
 }  // namespace codecllm

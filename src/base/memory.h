@@ -43,4 +43,7 @@ class Buffer {
 // High-water mark of this process's resident memory; 0 where the system does not tell.
 size_t peak_rss_bytes();
 
+// Gives freed memory back and begins the mark anew, where the system can.
+void restart_peak_rss();
+
 }  // namespace codecllm

@@ -92,6 +92,7 @@ void serve(int from, int to, const BenchTarget& target, const Globals& globals, 
   DecodeCache cache;
   const DecoderModel model = make_model(*context, target, &cache);
   const double load_s = clock.seconds();
+  if (target.model.empty()) restart_peak_rss();  // making weights up is nobody's use of memory
   Measurer measurer(model, options);
   answer_questions(from, to, [&](const std::string& question) -> OrderedJson {
     if (question == "requests") return requests_json(run_requests(model, options));

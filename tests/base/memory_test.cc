@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #include "codecllm/error.h"
 
@@ -38,6 +39,21 @@ TEST(Buffer, LargeOnesCostOnlyWhatIsTouched) {
   buffer.as<uint8_t>().back() = 1;
   EXPECT_EQ(buffer.as<uint8_t>()[5], 0);
   EXPECT_LE(peak_rss_bytes(), before + 64 * kMebi);  // both 0 where the system does not tell
+}
+
+TEST(Buffer, AnOddEndTakesNoHugePage) {
+#if !defined(__x86_64__)
+  GTEST_SKIP() << "under an emulator the resident memory is the emulator's";
+#endif
+  restart_peak_rss();
+  const size_t before = peak_rss_bytes();
+  std::vector<Buffer> buffers;
+  for (int i = 0; i < 64; ++i) {
+    buffers.emplace_back(2 * kMebi + kMebi / 8);
+    const auto bytes = buffers.back().as<uint8_t>();
+    std::fill(bytes.begin(), bytes.end(), uint8_t{1});
+  }
+  EXPECT_LE(peak_rss_bytes(), before + 64 * (2 * kMebi + kMebi / 4) + 16 * kMebi);
 }
 
 TEST(Buffer, TellsWhenTheSystemRefuses) {
