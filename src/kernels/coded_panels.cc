@@ -15,10 +15,11 @@ void PanelScratch::fit(const MatrixView& w, int threads) {
   data_ = buffer_.as<uint8_t>().data();
 }
 
-void for_decoded_panels(const KernelTable& kernels, const MatrixView& w, uint8_t* scratch, int64_t begin, int64_t end, PanelBody body) {
+void for_decoded_panels(const KernelTable& kernels, const MatrixView& w, int64_t rows, uint8_t* scratch, int64_t begin, int64_t end, PanelBody body) {
   if (w.coded == nullptr) return body(w, 0, begin, end);
-  for (int64_t panel = begin; panel < end; panel += kDecodedPanels) {
-    const int64_t count = std::min(kDecodedPanels, end - panel), row = panel * kPanelRows;
+  const int64_t together = rows == 1 ? 1 : kDecodedPanels;
+  for (int64_t panel = begin; panel < end; panel += together) {
+    const int64_t count = std::min(together, end - panel), row = panel * kPanelRows;
     for (int64_t i = 0; i < count; ++i) kernels.decode_panel(*w.coded, panel + i, scratch + i * w.panel_bytes());
     MatrixView part = w;
     part.coded = nullptr;

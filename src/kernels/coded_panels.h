@@ -22,12 +22,13 @@ class PanelScratch {
   int64_t stride_ = 0;
 };
 
-// Panels that are decoded and multiplied together: the tiles of the products take two.
+// Most panels that are decoded and multiplied together: the tiles of several rows take two, and one row one, so that as
+// little as can be waits in the cache.
 constexpr int64_t kDecodedPanels = 2;
 
 // body(w, first row, begin, end) for the panels [begin, end) of w as it is where it is plain; where it is coded, for parts of
-// it: matrices of their own, decoded, that begin at `first row` of w.
+// it, for products of `rows` rows: matrices of their own, decoded, that begin at `first row` of w.
 using PanelBody = FunctionRef<void(const MatrixView& part, int64_t first_row, int64_t begin, int64_t end)>;
-void for_decoded_panels(const KernelTable& kernels, const MatrixView& w, uint8_t* scratch, int64_t begin, int64_t end, PanelBody body);
+void for_decoded_panels(const KernelTable& kernels, const MatrixView& w, int64_t rows, uint8_t* scratch, int64_t begin, int64_t end, PanelBody body);
 
 }  // namespace codecllm

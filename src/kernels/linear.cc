@@ -161,7 +161,7 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
     scratch.panels.fit(w, pool.threads());
     const auto grain = static_cast<size_t>(panel_grain(scratch, w.panels(), pool.threads()));
     pool.parallel_for(static_cast<size_t>(w.panels()), grain, [&](size_t begin, size_t end, int worker) {
-      for_decoded_panels(kernels, w, scratch.panels.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
+      for_decoded_panels(kernels, w, rows, scratch.panels.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
                          [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
                            multiply(kernels, part, in, out.y + row, out.y_stride, first, last);
                            if (has_outliers(w)) add_outliers(kernels, w, outliers, rows, out.y, out.y_stride, first, last);
