@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "codecllm/error.h"
+#include "paths.h"
 
 namespace codecllm {
 namespace {
@@ -45,6 +46,7 @@ TEST(Buffer, AnOddEndTakesNoHugePage) {
 #if !defined(__x86_64__)
   GTEST_SKIP() << "under an emulator the resident memory is the emulator's";
 #endif
+  if (test::kSanitized) GTEST_SKIP() << "the resident memory is the sanitizer's, too";
   restart_peak_rss();
   const size_t before = peak_rss_bytes();
   std::vector<Buffer> buffers;

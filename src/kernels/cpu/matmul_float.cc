@@ -82,14 +82,14 @@ void matmul_float(const MatrixView& w, const float* x, int64_t x_stride, int64_t
 }
 
 void put_pairs(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* tile) {
-  const auto above = [](const float* p, int64_t n) { return n >= 16 ? load(p) : n > 0 ? load_n(p, n) : zero(); };
+  const auto first_n = [](const float* p, int64_t n) { return n >= 16 ? load(p) : n > 0 ? load_n(p, n) : zero(); };
   const int64_t words = (columns + 1) / 2;
   for (int64_t i = 0; i < rows; ++i) {
     const float* row = x + i * x_stride;
     for (int64_t word = 0; word < words; word += 16) {
       const int64_t left = columns - 2 * word, n = words - word < 16 ? words - word : 16;
       alignas(64) float pairs[16];
-      store(pairs, to_pairs(above(row + 2 * word, left), above(row + 2 * word + 16, left - 16)));
+      store(pairs, to_pairs(first_n(row + 2 * word, left), first_n(row + 2 * word + 16, left - 16)));
       for (int64_t j = 0; j < n; ++j) tile[(word + j) * rows + i] = pairs[j];
     }
   }
