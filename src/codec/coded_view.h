@@ -110,15 +110,27 @@ CODECLLM_CODEC_INLINE constexpr int lane_offset(int bytes, int lane) {
   return within / 4 * 64 + (part * 4 + within % 4) * 4;
 }
 
-// Exceptions are three arrays: block (u16), lane (u8), element. Checked when the container was opened.
-CODECLLM_CODEC_INLINE void patch_exceptions(const PanelStreams& s, int bytes, uint8_t* out) {
+// Exceptions are three arrays: block (u16), lane (u8), element; block after block. Checked when the container was opened.
+// Calls put(to, element) for those from number `index` on that belong to blocks below `end`; to: where the element is, out: where
+// block `begin` is. The result is the number of the next.
+template <class Put>
+CODECLLM_CODEC_INLINE int64_t patch_exceptions(const PanelStreams& s, int bytes, int64_t index, int64_t begin, int64_t end, uint8_t* out, const Put& put) {
   const uint8_t* lanes = s.exceptions + 2 * s.exception_count;
   const uint8_t* values = lanes + s.exception_count;
-  for (int64_t i = 0; i < s.exception_count; ++i) {
-    const int64_t block = s.exceptions[2 * i] | s.exceptions[2 * i + 1] << 8;
-    uint8_t* to = out + block * kCodedBlock * bytes + lane_offset(bytes, lanes[i]);
-    for (int b = 0; b < bytes; ++b) to[b] = values[i * bytes + b];
+  for (; index < s.exception_count; ++index) {
+    const int64_t block = s.exceptions[2 * index] | s.exceptions[2 * index + 1] << 8;
+    if (block >= end) break;
+    put(out + (block - begin) * kCodedBlock * bytes + lane_offset(bytes, lanes[index]), values + index * bytes);
   }
+  return index;
+}
+
+// All of a panel's.
+CODECLLM_CODEC_INLINE void patch_exceptions(const PanelStreams& s, const CodedView& v, uint8_t* out) {
+  const int bytes = element_bytes(v.shape.kind);
+  patch_exceptions(s, bytes, 0, 0, v.blocks, out, [bytes](uint8_t* to, const uint8_t* element) {
+    for (int b = 0; b < bytes; ++b) to[b] = element[b];
+  });
 }
 
 }  // namespace codecllm

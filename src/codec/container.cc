@@ -36,8 +36,11 @@ const char* damage(const CodedView& view, int64_t panel, uint64_t begin) {
   if ((record.end - begin - parts) % entry != 0) return "exceptions that are not whole";
   const PanelStreams s = streams_of(view, panel);
   const uint8_t* lanes = s.exceptions + 2 * s.exception_count;
-  for (int64_t i = 0; i < s.exception_count; ++i) {
-    if ((s.exceptions[2 * i] | s.exceptions[2 * i + 1] << 8) >= view.blocks) return "an exception beyond its panel";
+  for (int64_t i = 0, last = 0; i < s.exception_count; ++i) {
+    const int64_t block = s.exceptions[2 * i] | s.exceptions[2 * i + 1] << 8;
+    if (block >= view.blocks) return "an exception beyond its panel";
+    if (block < last) return "exceptions out of order";
+    last = block;
     if (lanes[i] >= kCodedBlock) return "an exception beyond its block";
   }
   return nullptr;

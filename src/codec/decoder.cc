@@ -79,7 +79,7 @@ void decode_panel_portable(const CodedView& view, int64_t panel, uint8_t* out) {
       for (int b = 0; b < bytes; ++b) to[lane_offset(bytes, lane) + b] = static_cast<uint8_t>(x >> (8 * b));
     }
   }
-  patch_exceptions(s, bytes, out);
+  patch_exceptions(s, view, out);
 }
 
 }  // namespace codecllm

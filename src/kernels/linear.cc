@@ -119,15 +119,25 @@ FloatRows interleave(ThreadPool* pool, const KernelTable& kernels, Element weigh
   return {tiles.data(), columns};
 }
 
-void multiply(const KernelTable& kernels, const MatrixView& part, const LinearInputs& x, float* y, int64_t y_stride,
+// One row, each block multiplied as it is decoded; whether there is such a product.
+static bool multiply_coded(const KernelTable& kernels, const MatrixView& w, const LinearInputs& x, float* y, int64_t begin, int64_t end) {
+  if (w.coded == nullptr || x.rows != 1 || is_float8(w.element)) return false;
+  if (is_integer(w.element)) return kernels.matmul_coded_int(w, x.integers, y, begin, end);
+  return kernels.matmul_coded_float(w, x.floats.x, y, begin, end);
+}
+
+void multiply(const KernelTable& kernels, const MatrixView& w, const LinearInputs& x, uint8_t* room, float* y, int64_t y_stride,
               int64_t begin, int64_t end) {
-  if (is_integer(part.element)) {
-    kernels.matmul_int(part, x.integers, y, y_stride, begin, end);
-  } else if (is_float8(part.element)) {
-    kernels.matmul_float8(part, x.scaled, y, y_stride, begin, end);
-  } else {
-    kernels.matmul_float(part, x.floats.x, x.floats.stride, x.rows, y, y_stride, begin, end);
-  }
+  if (multiply_coded(kernels, w, x, y, begin, end)) return;
+  for_decoded_panels(kernels, w, x.rows, room, begin, end, [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
+    if (is_integer(part.element)) {
+      kernels.matmul_int(part, x.integers, y + row, y_stride, first, last);
+    } else if (is_float8(part.element)) {
+      kernels.matmul_float8(part, x.scaled, y + row, y_stride, first, last);
+    } else {
+      kernels.matmul_float(part, x.floats.x, x.floats.stride, x.rows, y + row, y_stride, first, last);
+    }
+  });
 }
 
 void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch, const float* x, int64_t x_stride,
@@ -161,11 +171,9 @@ void linear(ThreadPool& pool, const KernelTable& kernels, LinearScratch& scratch
     scratch.panels.fit(w, pool.threads());
     const auto grain = static_cast<size_t>(panel_grain(scratch, w.panels(), pool.threads()));
     pool.parallel_for(static_cast<size_t>(w.panels()), grain, [&](size_t begin, size_t end, int worker) {
-      for_decoded_panels(kernels, w, rows, scratch.panels.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
-                         [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
-                           multiply(kernels, part, in, out.y + row, out.y_stride, first, last);
-                           if (has_outliers(w)) add_outliers(kernels, w, outliers, rows, out.y, out.y_stride, first, last);
-                         });
+      const auto first = static_cast<int64_t>(begin), last = static_cast<int64_t>(end);
+      multiply(kernels, w, in, scratch.panels.of(worker), out.y, out.y_stride, first, last);
+      if (has_outliers(w)) add_outliers(kernels, w, outliers, rows, out.y, out.y_stride, first, last);
     });
   }
 }

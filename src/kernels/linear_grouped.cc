@@ -66,10 +66,7 @@ class GroupedProduct {
       for (size_t i = begin; i < end; ++i) {
         const Piece& piece = scratch_.pieces[i];
         float* to = y + segments_[piece.expert].first * y_stride;
-        for_decoded_panels(kernels_, *experts_[piece.expert], segments_[piece.expert].rows, scratch_.linear.panels.of(worker), piece.begin, piece.end,
-                           [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
-                             multiply(kernels_, part, scratch_.inputs[piece.expert], to + row, y_stride, first, last);
-                           });
+        multiply(kernels_, *experts_[piece.expert], scratch_.inputs[piece.expert], scratch_.linear.panels.of(worker), to, y_stride, piece.begin, piece.end);
       }
     });
   }

@@ -33,8 +33,8 @@ void put_floats(const KernelTable& kernels, Element weight, const float* x, int6
 // Whether float rows need not be put anywhere: products with such weights read them where they are.
 bool as_they_are(const KernelTable& kernels, Element weight, int64_t rows);
 
-// y [rows, y_stride] of panels [begin, end). part: w, or a decoded part of it.
-void multiply(const KernelTable& kernels, const MatrixView& part, const LinearInputs& x, float* y, int64_t y_stride,
+// y [rows, y_stride] of panels [begin, end). room: a thread's own (PanelScratch), where panels that are coded are decoded.
+void multiply(const KernelTable& kernels, const MatrixView& w, const LinearInputs& x, uint8_t* room, float* y, int64_t y_stride,
               int64_t begin, int64_t end);
 
 // Panels of a task: few enough to share `panels` evenly, enough that a task's cost hides the counter's.

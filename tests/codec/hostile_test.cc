@@ -95,5 +95,25 @@ TEST(CodecHostile, ForgedContainersDecodeWithinTheirBuffers) {
   EXPECT_GT(opened, 500) << "the forgery no longer gets past the checks, so nothing was tested";
 }
 
+// Products patch exceptions as they come, so their order is a part of the format.
+TEST(CodecHostile, ExceptionsOutOfOrderAreRefused) {
+  Rng rng(4);
+  Bytes wild = gaussian_elements(CodeKind::integer, 64 * 40, 2, rng);
+  wild[0] = wild[64 * 39] = 255;
+  Bytes coded = coded_container(CodeKind::integer, wild, 40);
+  const CodedTensor good = open_coded(coded, "file", "tensor");
+  const PanelStreams s = streams_of(good.view, 0);
+  ASSERT_GE(s.exception_count, 2);
+  const size_t at = static_cast<size_t>(s.exceptions - coded.data());
+  std::swap_ranges(coded.begin() + at, coded.begin() + at + 2, coded.begin() + at + 2 * (s.exception_count - 1));
+  forge(coded);
+  try {
+    open_coded(coded, "file", "tensor");
+    FAIL() << "opened";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("out of order"), std::string::npos) << error.what();
+  }
+}
+
 }  // namespace
 }  // namespace codecllm

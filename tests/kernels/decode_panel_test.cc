@@ -120,6 +120,47 @@ TEST_P(DecodeTier, ProductsAreThoseOfThePlainMatrix) {
   }
 }
 
+// One row is multiplied while blocks are decoded, by code of its own for every shape of code.
+TEST_P(DecodeTier, OneRowTimesEveryShapeOfCode) {
+  constexpr int64_t kBlocks = 143, kBytes = kCodedBlock * kBlocks;
+  Rng rng(5);
+  ThreadPool pool(1);
+  for (CodeKind kind : {CodeKind::integer, CodeKind::odd, CodeKind::sparse, CodeKind::bf16}) {
+    Bytes data = gaussian_elements(kind, kBytes - 64 * 20, codes_integers(kind) ? 7 : 0.02, rng);
+    const Bytes wild = gaussian_elements(kind, 64 * 20, codes_integers(kind) ? 60 : 2, rng);
+    data.insert(data.begin() + kBytes / 2, wild.begin(), wild.end());
+    ClassCounts histogram;
+    histogram.add(kind, data);
+    int64_t exceptions = 0;
+    for (const CodeShape& shape : shapes_of(kind, histogram)) {
+      const Bytes container = coded_container(kind, data, kBlocks, &shape);
+      const CodedView view = open_coded(container, "file", "tensor").view;
+      exceptions += streams_of(view, 0).exception_count;
+      for (int64_t columns : {4 * kBlocks, 4 * kBlocks - 1, 4 * kBlocks - 2, 4 * kBlocks - 3}) {
+        std::vector<float> x(round_up(columns, kColumnPadding), 0.0f), scales(kPanelRows);
+        for (int64_t k = 0; k < columns; ++k) x[k] = static_cast<float>(rng.normal());
+        for (float& scale : scales) scale = static_cast<float>(rng.uniform() + 0.1);
+        const bool integers = codes_integers(kind);
+        MatrixView plain = {.element = integers ? Element::u8 : Element::bf16, .scale_type = ScaleType::f32, .rows = kPanelRows - 3,
+                            .columns = columns, .group = columns, .data = data.data(), .scales = integers ? scales.data() : nullptr};
+        for (ActivationMode mode : {ActivationMode::a16, ActivationMode::a8_token}) {
+          if (integers) plain.activation.mode = mode;
+          MatrixView coded = plain;
+          coded.coded = &view;
+          coded.data = nullptr;
+          LinearScratch scratch;
+          std::vector<float> y(kPanelRows, -1.0f), expected = y;
+          const LinearOut outs[] = {{&coded, y.data(), kPanelRows}, {&plain, expected.data(), kPanelRows}};
+          linear(pool, kernels_for(GetParam()), scratch, x.data(), columns, 1, outs);
+          ASSERT_EQ(y, expected) << kCodeKindNames[static_cast<int>(kind)] << " low bits " << +shape.low_bits << " digits " << +shape.second_bits << ", "
+                                 << +shape.third_bits << ", " << +shape.fourth_bits << " first " << +shape.first_bits << ", " << columns << " columns";
+        }
+      }
+    }
+    EXPECT_GT(exceptions, 1000);
+  }
+}
+
 TEST(CodedMatrix, RefusesAContainerOfAnotherShape) {
   Rng rng(4);
   ThreadPool pool(1);

@@ -1,281 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bit planes back to lanes with pdep: one instruction puts every bit of a plane where its element is, and the result is the
-// mask of a byte add. No step depends on the data but through the positions, which need only a popcount.
-#include "kernels/cpu/byte_lanes.h"
+#include "kernels/cpu/block_decoder.h"
 
 namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
-// One level's stream of digits.
-struct PlaneReader {
-  const uint8_t* stream;
-  int64_t position, end;  // bits
-
-  VEC void clamp() { position = position < end ? position : end; }
-  VEC void ask(int64_t bytes) const { prefetch(stream + (position >> 3) + bytes); }
-  VEC void clamp_downwards() { position = position > 0 ? position : 0; }
-
-  // The same for a stream that is read from its end: the planes lie below the position.
-  template <int kBits>
-  VEC void add_below(vb& v, uint64_t mask, int unit) {
-    const int count = static_cast<int>(_mm_popcnt_u64(mask));
-    position -= count * kBits;
-    uint64_t word = load64(stream + (position >> 3)) >> (position & 7);
-    for (int b = 0; b < kBits; ++b, word >>= count & 63) v = add_where(v, _pdep_u64(word, mask), unit << b);
-  }
-
-  // The next plane of signs.
-  VEC uint64_t signs_below(uint64_t mask) {
-    position -= static_cast<int>(_mm_popcnt_u64(mask));
-    return _pdep_u64(load64(stream + (position >> 3)) >> (position & 7), mask);
-  }
-
-  // Adds the digit of every lane in `mask`, times `unit`; returns the lanes whose digit is all ones.
-  template <int kBits>
-  VEC uint64_t add(vb& v, uint64_t mask, int unit) {
-    const int count = static_cast<int>(_mm_popcnt_u64(mask));
-    uint64_t word = load64(stream + (position >> 3)) >> (position & 7);
-    position += count * kBits;
-    uint64_t full = mask;
-    for (int b = 0; b < kBits; ++b, word >>= count & 63) {
-      const uint64_t plane = _pdep_u64(word, mask);
-      v = add_where(v, plane, unit << b);
-      full &= plane;
-    }
-    return full;
-  }
-};
-
-struct PanelReaders {
-  PlaneReader second, third, fourth;
-};
-
-// A block on its way: what open() found, which finish() completes.
-struct Lanes {
-  vb v, raw;
-  uint64_t more;  // elements with a second digit; after it, those with a third
-};
-
-template <class Levels>
-VEC void add_later_digits(vb& v, uint64_t deep, int unit, PanelReaders& streams) {
-  if constexpr (Levels::kThird > 0) {
-    const uint64_t deeper = streams.third.add<Levels::kThird>(v, deep, unit);
-    if constexpr (Levels::kFourth > 0) streams.fourth.add_below<Levels::kFourth>(v, deeper, unit);
-  }
-}
-
-// Codes + 128. fixed: the fields of low bits, first digit and sign.
-template <bool kOdd, int kLow, int kFirst>
-struct IntegerBlock {
-  static constexpr int kFixed = kLow + kFirst + 1, kBytes = 1, kUnit = 1 << kLow;
-  static constexpr bool kOwnSign = kFixed % 2 == 1;  // the sign has a plane of its own
-  VEC static void prepare(const CodeShape&, uint8_t (&)[2][16]) {}
-
-  VEC static Lanes open(const uint8_t* fixed) {
-    vb v;
-    if constexpr (kFixed == 8) {
-      v = load_bytes(fixed);
-    } else if constexpr ((kFixed & 6) == 6) {
-      v = bit_or(load_nibbles(fixed), load_pairs<4>(fixed + 32));
-    } else if constexpr ((kFixed & 4) != 0) {
-      v = load_nibbles(fixed);
-    } else {
-      v = load_pairs<0>(fixed);
-    }
-    const vb raw = v;
-    if constexpr (!kOwnSign) v = bit_and(v, set1_byte((1 << (kFixed - 1)) - 1));
-    return {v, raw, at_least(v, ((1 << kFirst) - 1) << kLow)};
-  }
-
-  VEC static void finish(const Lanes& lanes, const uint8_t* fixed, PanelReaders&, const uint8_t (&)[2][16], uint8_t* out) {
-    const uint64_t negative = kOwnSign ? load64(fixed + (kFixed - 1) * 8) : any_bits(lanes.raw, 1 << (kFixed - 1));
-    vb v = lanes.v;
-    if constexpr (kOdd) {
-      v = bit_xor(add_bytes(v, v), set1_byte(0x80));
-      v = invert_where(bit_or(v, set1_byte(1)), negative, v);
-    } else {
-      v = bit_xor(v, set1_byte(0x80));
-      v = invert_where(v, negative, v);
-    }
-    store_bytes(out, v);
-  }
-};
-
-// Codes + 128 of elements that are often zero. fixed: which are not.
-struct SparseBlock {
-  static constexpr int kFixed = 1, kBytes = 1, kUnit = 1;
-  VEC static void prepare(const CodeShape&, uint8_t (&)[2][16]) {}
-
-  VEC static Lanes open(const uint8_t* fixed) {
-    const vb none = set1_byte(0);
-    const uint64_t more = load64(fixed);
-    return {add_where(none, more, 1), none, more};
-  }
-
-  VEC static void finish(const Lanes& lanes, const uint8_t* fixed, PanelReaders& streams, const uint8_t (&)[2][16], uint8_t* out) {
-    const uint64_t negative = streams.fourth.signs_below(load64(fixed));
-    // 128 - v = 255 - (v + 127)
-    store_bytes(out, invert_where(add_bytes(lanes.v, set1_byte(0x80)), negative, add_bytes(lanes.v, set1_byte(0x7F))));
-  }
-};
-
-// 8-bit floats: a nibble of sign and three bits of mantissa, and a digit.
-struct Float8Block {
-  static constexpr int kFixed = 6, kBytes = 1, kUnit = 1;
-  VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
-    for (int i = 0; i < kClasses; ++i) tables[0][i] = static_cast<uint8_t>((shape.table[i] & 15) << 3);
-  }
-
-  VEC static Lanes open(const uint8_t* fixed) {
-    const vb v = load_pairs<0>(fixed + 32);
-    return {v, load_nibbles(fixed), at_least(v, 3)};
-  }
-
-  VEC static void finish(const Lanes& lanes, const uint8_t*, PanelReaders&, const uint8_t (&tables)[2][16], uint8_t* out) {
-    store_bytes(out, bit_or(look_up(tables[0], lanes.v), add_where(lanes.raw, any_bits(lanes.raw, 8), 0x80 - 8)));
-  }
-};
-
-// BF16, and the upper half of F32: eight raw bits (sign, seven of mantissa) and a digit.
-// tables: the exponent's seven high bits, and its low bit where a BF16's low byte has it.
-template <bool kWide>
-struct BfloatBlock {
-  static constexpr int kFixed = kWide ? 26 : 10, kBytes = kWide ? 4 : 2, kUnit = 1;
-  static constexpr int kRaw = kWide ? 128 : 0;
-  VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
-    for (int i = 0; i < kClasses; ++i) {
-      tables[0][i] = shape.table[i] >> 1;
-      tables[1][i] = static_cast<uint8_t>(shape.table[i] << 7);
-    }
-  }
-
-  VEC static Lanes open(const uint8_t* fixed) {
-    const vb v = load_pairs<0>(fixed + kRaw + 64);
-    return {v, load_bytes(fixed + kRaw), at_least(v, 3)};
-  }
-
-  VEC static void finish(const Lanes& lanes, const uint8_t* fixed, PanelReaders&, const uint8_t (&tables)[2][16], uint8_t* out) {
-    const vb high = select_bits(set1_byte(0x80), lanes.raw, look_up(tables[0], lanes.v));
-    const vb low = select_bits(set1_byte(0x7F), lanes.raw, look_up(tables[1], lanes.v));
-    const vb a = interleave8_low(low, high), b = interleave8_high(low, high);
-    if constexpr (kWide) {
-      const vb first = load_bytes(fixed), next = load_bytes(fixed + 64);
-      const vb c = interleave8_low(first, next), d = interleave8_high(first, next);
-      store_bytes(out, interleave16_low(c, a));
-      store_bytes(out + 64, interleave16_high(c, a));
-      store_bytes(out + 128, interleave16_low(d, b));
-      store_bytes(out + 192, interleave16_high(d, b));
-    } else {
-      store_bytes(out, a);
-      store_bytes(out + 64, b);
-    }
-  }
-};
-
-// F16: eight raw bits, a nibble of three raw bits (two of mantissa, the sign) and the digit's low bit, the digit's high bit.
-struct HalfBlock {
-  static constexpr int kFixed = 13, kBytes = 2, kUnit = 1;
-  VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
-    for (int i = 0; i < kClasses; ++i) tables[0][i] = static_cast<uint8_t>((shape.table[i] & 31) << 2);
-  }
-
-  VEC static Lanes open(const uint8_t* fixed) {
-    const vb nibble = load_nibbles(fixed + 64);
-    const uint64_t one = any_bits(nibble, 8), two = load64(fixed + 96);
-    return {add_where(add_where(set1_byte(0), one, 1), two, 2), nibble, one & two};
-  }
-
-  VEC static void finish(const Lanes& lanes, const uint8_t* fixed, PanelReaders&, const uint8_t (&tables)[2][16], uint8_t* out) {
-    const vb low = load_bytes(fixed);
-    vb high = bit_or(look_up(tables[0], lanes.v), bit_and(lanes.raw, set1_byte(3)));
-    high = add_where(high, any_bits(lanes.raw, 4), 0x80);
-    store_bytes(out, interleave8_low(low, high));
-    store_bytes(out + 64, interleave8_high(low, high));
-  }
-};
-
-template <int kSecondBits, int kThirdBits, int kFourthBits>
-struct LevelBits {
-  static constexpr int kSecond = kSecondBits, kThird = kThirdBits, kFourth = kFourthBits;
-};
-
-// Digits take a few bytes of each block, too few for the processor to see the streams: a line that it waits for costs as
-// much as a dozen blocks. They are asked for so many bytes ahead.
-constexpr int64_t kAheadDigits = 1024;
-
-// Three blocks are on their way: each step of one waits for the step before it, a dozen cycles, and the steps of the others
-// fill the time. Read-ahead past the last block stays within the panel's digits and the slack.
 template <class Block, class Levels>
 void decode_blocks(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-  constexpr int kBlock = Block::kFixed * 8;
-  static_assert(2 * kBlock < kCodedSlack);
-  PanelReaders streams = {{s.second, 0, s.second_bits}, {s.third, 0, s.third_bits}, {s.third, s.third_bits, 0}};
-  alignas(16) uint8_t tables[2][16];
-  Block::prepare(view.shape, tables);
-  const auto second_digits = [&](Lanes& lanes) __attribute__((always_inline)) {
-    lanes.more = streams.second.add<Levels::kSecond>(lanes.v, lanes.more, Block::kUnit);
-  };
-  const uint8_t* fixed = s.fixed;  // of the block to finish
-  Lanes first = Block::open(fixed), second = Block::open(fixed + kBlock);
-  second_digits(first);
-  for (int64_t block = 0; block < view.blocks;) {
-    streams.second.clamp();
-    streams.third.clamp();
-    streams.fourth.clamp_downwards();
-    streams.second.ask(kAheadDigits);
-    streams.third.ask(kAheadDigits);
-    if constexpr (Levels::kFourth > 0 || Block::kFixed == 1) streams.fourth.ask(-kAheadDigits);
-    const int64_t stop = view.blocks - block > kClampBlocks ? block + kClampBlocks : view.blocks;
-    for (; block < stop; ++block, fixed += kBlock, out += kCodedBlock * Block::kBytes) {
-      for (int line = 0; line < kBlock; line += kLineBytes) prefetch_far(fixed + kAheadBytes + line);
-      second_digits(second);
-      const Lanes third = Block::open(fixed + 2 * kBlock);
-      add_later_digits<Levels>(first.v, first.more, Block::kUnit, streams);
-      Block::finish(first, fixed, streams, tables, out);
-      first = second;
-      second = third;
-    }
-  }
+  BlockDecoder<Block, Levels> decoder(view, s);
+  for (int64_t block = 0; block < view.blocks; block += kClampBlocks, out += kClampBlocks * decoder.kDecodedBytes)
+    decoder.next(view.blocks - block < kClampBlocks ? view.blocks - block : kClampBlocks, out, [](int64_t) {});
 }
 
 template <class Block>
 void decode_levels(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-#define LEVELS(second, third, fourth)                                                                                      \
-  if constexpr (fourth == 0 || Block::kFixed > 1)                                                                          \
-    if (view.shape.second_bits == second && view.shape.third_bits == third && view.shape.fourth_bits == fourth)           \
-      return decode_blocks<Block, LevelBits<second, third, fourth>>(view, s, out);
-#include "codec/levels.def"
-#undef LEVELS
+  at_levels<Block>(view.shape, [&](auto levels) { decode_blocks<Block, decltype(levels)>(view, s, out); });
 }
 
 template <bool kOdd>
 void decode_integers(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-  if (view.shape.first_bits == 1) return decode_levels<IntegerBlock<kOdd, 0, 1>>(view, s, out);
-  switch (view.shape.low_bits) {
-    case 0: return decode_levels<IntegerBlock<kOdd, 0, 2>>(view, s, out);
-    case 1: return decode_levels<IntegerBlock<kOdd, 1, 2>>(view, s, out);
-    case 2: return decode_levels<IntegerBlock<kOdd, 2, 2>>(view, s, out);
-    case 3: return decode_levels<IntegerBlock<kOdd, 3, 2>>(view, s, out);
-    case 4: return decode_levels<IntegerBlock<kOdd, 4, 2>>(view, s, out);
-    default: return decode_levels<IntegerBlock<kOdd, 5, 2>>(view, s, out);
-  }
-}
-
-// Where a panel's streams begin; the fourth digits' is read from its end.
-void ask_for_panel(const CodedView& view, int64_t panel) {
-  const PanelStreams s = streams_of(view, panel);
-  for (int64_t line = 0; line <= kAheadDigits; line += kLineBytes) {
-    prefetch(s.fixed + line);
-    prefetch(s.second + line);
-    prefetch(s.third + line);
-    prefetch(s.exceptions - line);
-  }
+  at_low_bits<kOdd, 5>(view.shape, [&](auto block, auto levels) { decode_blocks<decltype(block), decltype(levels)>(view, s, out); });
 }
 
 void decode_panel(const CodedView& view, int64_t panel, uint8_t* out) {
   const PanelStreams s = streams_of(view, panel);
-  if (panel + 1 < view.panels) ask_for_panel(view, panel + 1);
+  ask_for_panel(view, panel + 1);
   switch (view.shape.kind) {
     case CodeKind::integer: decode_integers<false>(view, s, out); break;
     case CodeKind::odd: decode_integers<true>(view, s, out); break;
@@ -285,7 +34,7 @@ void decode_panel(const CodedView& view, int64_t panel, uint8_t* out) {
     case CodeKind::e4m3: decode_levels<Float8Block>(view, s, out); break;
     case CodeKind::sparse: decode_levels<SparseBlock>(view, s, out); break;
   }
-  patch_exceptions(s, element_bytes(view.shape.kind), out);
+  patch_exceptions(s, view, out);
 }
 
 }  // namespace

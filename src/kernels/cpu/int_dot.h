@@ -210,5 +210,19 @@ struct ByteDot {
 
 #endif
 
+// The unsigned codes that stand for zero, sixteen from `index` on.
+VEC vi load_zeros(const MatrixView& w, int64_t index) {
+  return w.zeros == nullptr ? set1_int(traits(w.element).offset) : load_u8(w.zeros + index);
+}
+
+// What the sum of row m with a panel's group begins with; index: of the group among all panels' groups, group: in its row.
+template <class Dot>
+VEC typename Dot::Sum start_sum(vi zeros, const MatrixView& w, int64_t index, const IntActivations& x, int64_t m, int64_t group) {
+  auto sum = Dot::start(zeros, traits(w.element).offset, x.sums + (m * w.groups() + group) * Dot::kHalves);
+  if constexpr (Dot::kHalves == 1)
+    if (x.zeros != nullptr) sum = sub(sum, mul(load_int(w.code_sums + index * kPanelRows), set1_int(x.zeros[m])));
+  return sum;
+}
+
 }  // namespace
 }  // namespace codecllm::CODECLLM_TIER

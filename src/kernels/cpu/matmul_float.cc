@@ -41,15 +41,7 @@ void tile(const MatrixView& w, const float* x, float* y, int64_t y_stride, int64
       const vf last = Dot::load_one(weights + p * panel_bytes + pairs * Dot::kTwoUnits);
       each<M>(EACH(m) { cell<M>(even, p, m) = Dot::multiply_add(cell<M>(even, p, m), last, set1(x[2 * pairs * M + m])); });
     }
-    const int64_t n = (p0 + p) * kPanelRows, left = w.rows - n;
-    each<M>(EACH(m) {
-      const vf total = add(cell<M>(even, p, m), cell<M>(odd, p, m));
-      if (left >= kPanelRows) {
-        store(y + m * y_stride + n, total);
-      } else {
-        store_n(y + m * y_stride + n, total, left);
-      }
-    });
+    each<M>(EACH(m) { store_rows(w, p0 + p, y + m * y_stride, add(cell<M>(even, p, m), cell<M>(odd, p, m))); });
   });
 }
 

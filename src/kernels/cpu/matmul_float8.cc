@@ -54,16 +54,7 @@ void float8_tile(const MatrixView& w, const ScaledActivations& x, float* y, int6
     });
   }
   each<P>(EACH(p) {
-    const int64_t n = (p0 + p) * kPanelRows, left = w.rows - n;
-    each<M>(EACH(m) {
-      float* to = y + (m0 + m) * y_stride + n;
-      const vf sum = load(total + (p * M + m) * kPanelRows);
-      if (left >= kPanelRows) {
-        store(to, sum);
-      } else {
-        store_n(to, sum, left);
-      }
-    });
+    each<M>(EACH(m) { store_rows(w, p0 + p, y + (m0 + m) * y_stride, load(total + (p * M + m) * kPanelRows)); });
   });
 }
 

@@ -17,11 +17,6 @@ static_assert(kTileRows<ByteDot> <= kMaxTileRows && kTileRows<WordDot> <= kMaxTi
 
 int64_t tile_rows(int64_t halves) { return halves == 2 ? kTileRows<WordDot> : kTileRows<ByteDot>; }
 
-// The unsigned codes that stand for zero.
-VEC vi load_zeros(const MatrixView& w, int64_t index) {
-  return w.zeros == nullptr ? set1_int(traits(w.element).offset) : load_u8(w.zeros + index);
-}
-
 // Sums over lines [line, line_end) of one 64-byte-line stream per panel, for a tile of M activation rows and P panels.
 template <class Dot, bool kNibbles, int M, int P>
 VEC void sum_lines(const uint8_t* weights, int64_t panel_bytes, const uint8_t* rows, int64_t line, int64_t line_end,
@@ -93,7 +88,6 @@ VEC void sum_lines_one_row(const uint8_t* weights, const uint8_t* row, int64_t l
 template <class Dot, bool kNibbles, int M, int P>
 void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stride, int64_t m0, int64_t p0) {
   constexpr int kLineColumns = kNibbles ? 8 : 4;
-  constexpr int32_t kOffset = kNibbles ? 8 : 128;
   const int64_t groups = w.groups(), lines = w.lines(), group_lines = groups == 1 ? lines : w.group / kLineColumns;
   const int64_t panel_bytes = w.panel_bytes();
   const uint8_t* weights = w.data + p0 * panel_bytes;
@@ -104,12 +98,7 @@ void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stri
     Pack<typename Dot::Sum, P * M> sums;
     each<P>(EACH(p) {
       const vi zeros = load_zeros(w, ((p0 + p) * groups + g) * kPanelRows);
-      each<M>(EACH(m) { cell<M>(sums, p, m) = Dot::start(zeros, kOffset, x.sums + ((m0 + m) * groups + g) * Dot::kHalves); });
-      if constexpr (Dot::kHalves == 1)
-        if (x.zeros != nullptr) {
-          const vi code_sums = load_int(w.code_sums + ((p0 + p) * groups + g) * kPanelRows);
-          each<M>(EACH(m) { cell<M>(sums, p, m) = sub(cell<M>(sums, p, m), mul(code_sums, set1_int(x.zeros[m0 + m]))); });
-        }
+      each<M>(EACH(m) { cell<M>(sums, p, m) = start_sum<Dot>(zeros, w, (p0 + p) * groups + g, x, m0 + m, g); });
     });
     if constexpr (M == 1 && P == 1) {
       sum_lines_one_row<Dot, kNibbles>(weights, rows, line, line_end, sums);
@@ -125,18 +114,9 @@ void tile(const MatrixView& w, const IntActivations& x, float* y, int64_t y_stri
       });
     });
   }
-  for (int p = 0; p < P; ++p) {
-    const int64_t n = (p0 + p) * kPanelRows, left = w.rows - n;
-    for (int m = 0; m < M; ++m) {
-      const vf scaled = mul(load(results + (p * M + m) * kPanelRows), set1(x.scale[m0 + m]));
-      float* to = y + (m0 + m) * y_stride + n;
-      if (left >= kPanelRows) {
-        store(to, scaled);
-      } else {
-        store_n(to, scaled, left);
-      }
-    }
-  }
+  for (int p = 0; p < P; ++p)
+    for (int m = 0; m < M; ++m)
+      store_rows(w, p0 + p, y + (m0 + m) * y_stride, mul(load(results + (p * M + m) * kPanelRows), set1(x.scale[m0 + m])));
 }
 
 template <class Dot, bool kNibbles>

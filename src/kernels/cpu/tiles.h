@@ -11,6 +11,16 @@ namespace {
 // prompt, are fetched from further away once for many panels.
 constexpr int64_t kBlockBytes = 384 << 10;
 
+// Sixteen outputs of a panel; the last may have fewer.
+VEC void store_rows(const MatrixView& w, int64_t panel, float* y, vf v) {
+  const int64_t n = panel * kPanelRows, left = w.rows - n;
+  if (left >= kPanelRows) {
+    store(y + n, v);
+  } else {
+    store_n(y + n, v, left);
+  }
+}
+
 // Calls body(Index of `rows`), 1 to M.
 template <int M, class Body>
 VEC void at_rows(int64_t rows, const Body& body) {
