@@ -3,6 +3,7 @@
 # files for it takes from the tier before it (see src/base/isa.def).
 file(GLOB kernel_sources CONFIGURE_DEPENDS src/kernels/cpu/*.cc)
 file(STRINGS src/kernels/bf16_files.def bf16_sources REGEX "^KERNEL_FILE")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/kernels/bf16_files.def)
 list(TRANSFORM bf16_sources REPLACE "^KERNEL_FILE\\((.*)\\)" "src/kernels/cpu/\\1.cc")
 set(isa_objects)
 

@@ -178,18 +178,19 @@ void OutputFile::close() {
   if (::close(std::exchange(fd_, -1)) != 0) fail(errno);
 }
 
-DirectoryLock::DirectoryLock(const std::string& directory) : fd_(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+DirectoryLock::DirectoryLock(std::string directory)
+    : directory_(std::move(directory)), fd_(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
   if (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
   const int error = errno;
   if (fd_ >= 0) ::close(fd_);
-  if (error == EWOULDBLOCK) throw Error(ErrorCode::bad_call, "write", "another process is writing this output", {.file = directory});
-  throw Error(ErrorCode::io, "write", std::strerror(error), {.file = directory});
+  if (error == EWOULDBLOCK) throw Error(ErrorCode::bad_call, "write", "another process is writing this output", {.file = directory_});
+  throw Error(ErrorCode::io, "write", std::strerror(error), {.file = directory_});
 }
 
 DirectoryLock::~DirectoryLock() { ::close(fd_); }
 
 void DirectoryLock::sync() const {
-  if (::fsync(fd_) != 0) throw Error(ErrorCode::io, "write", std::strerror(errno));
+  if (::fsync(fd_) != 0 && errno != EINVAL && errno != EOPNOTSUPP) throw_errno("write", directory_);
 }
 
 AtomicFile::AtomicFile(std::string path, OutputFile::Mode mode)

@@ -84,13 +84,14 @@ class OutputFile {
 // one holds it, Error(io) where the system cannot.
 class DirectoryLock {
  public:
-  explicit DirectoryLock(const std::string& directory);
+  explicit DirectoryLock(std::string directory);
   ~DirectoryLock();
   DirectoryLock(const DirectoryLock&) = delete;
   DirectoryLock& operator=(const DirectoryLock&) = delete;
-  void sync() const;  // the names in it reach the disk
+  void sync() const;  // the names in it reach the disk, where the file system can be asked for that
 
  private:
+  const std::string directory_;
   int fd_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <malloc.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -15,12 +16,15 @@
 namespace codecllm {
 
 namespace {
-constexpr size_t kPage = size_t{4} << 10, kHugePage = size_t{2} << 20;
+constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kAlign = 64;
 
 // Small buffers come from the heap, where they do not round up to pages.
 bool is_mapped(size_t bytes) { return bytes >= kHugePage; }
-size_t mapped_bytes(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+size_t mapped_bytes(size_t bytes) {
+  static const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
 // What is left behind the last whole huge page stays in small ones: half a huge page for every matrix of a model would be
 // a tenth of its memory.
 size_t huge_bytes(size_t bytes) { return bytes / kHugePage * kHugePage; }

@@ -52,8 +52,8 @@ std::optional<std::vector<int32_t>> fit(std::vector<ChatMessage>& messages, cons
     messages.erase(messages.begin() + static_cast<ptrdiff_t>(first), messages.begin() + static_cast<ptrdiff_t>(turn));
     return tokens;
   }
-  note(globals, fmt::format("this message{} makes {} tokens, and the model has room for {} beside an answer; say it in fewer words",
-                            first > 0 ? " and the system's" : "", needed, most));
+  fmt::print(stderr, "codecllm: with this message there are {} tokens, and the model has room for {} beside an answer; say it in fewer words\n",
+             needed, most);
   messages.pop_back();
   return std::nullopt;
 }

@@ -47,10 +47,11 @@ void add_perplexity(CLI::App& app, Globals& globals) {
         fmt::print("reference  {:.4f}, ratio {:.5f}; KL mean {:.6f}, 99% below {:.6f}; same first choice {:.2f}%\n",
                    r.reference_perplexity, r.perplexity / r.reference_perplexity, r.kl_mean, r.kl_p99, 100 * r.top1_agreement);
     }
-    if (!r.logits_finite || !r.loss_finite) {
-      note(globals, "the model computes values that are not finite; `codecllm inspect` looks for damaged weights");
-      return 1;
-    }
+    const auto sick = [](const std::string& which) {
+      return Error(ErrorCode::bad_input, "perplexity", "the model computes values that are not finite; `codecllm inspect` looks for damaged weights", {.file = which});
+    };
+    if (!r.logits_finite || !r.loss_finite) throw sick(a->model);
+    if (!r.reference_finite) throw sick(a->reference);
     return 0;
   });
   command.add_option("model", a->model, "Model directory or .gguf file")->required();

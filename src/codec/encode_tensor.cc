@@ -86,16 +86,31 @@ bool decodes_right(ThreadPool& pool, const CodedTensor& tensor, PanelDecoder dec
   return state == tensor.header.decoded_checksum;
 }
 
-double coded_entropy(ThreadPool& pool, const CodedTensor& tensor, PanelDecoder decode) {
+static int64_t count_not_finite(CodeKind kind, std::span<const uint8_t> elements) {
+  if (codes_integers(kind)) return 0;
+  // All bits of the exponent; of E4M3, which has no infinity, of the mantissa, too.
+  const uint32_t sick = kind == CodeKind::bf16 ? 0x7F80 : kind == CodeKind::f16 ? 0x7C00 : kind == CodeKind::f32 ? 0x7F800000 : 0x7F;
+  const auto bytes = static_cast<size_t>(element_bytes(kind));
+  int64_t count = 0;
+  for (size_t at = 0; at + bytes <= elements.size(); at += bytes) count += (load_element(elements.data() + at, static_cast<int>(bytes)) & sick) == sick;
+  return count;
+}
+
+CodedContents coded_contents(ThreadPool& pool, const CodedTensor& tensor, PanelDecoder decode) {
+  const CodeKind kind = tensor.header.shape.kind;
+  CodedContents contents;
   ClassCounts all;
   std::mutex lock;
   decodes_right(pool, tensor, decode, [&](int64_t, std::span<const uint8_t> elements) {
     ClassCounts own;
-    own.add(tensor.header.shape.kind, elements);
+    own.add(kind, elements);
+    const int64_t sick = count_not_finite(kind, elements);
     const std::lock_guard guard(lock);
     all.add(own);
+    contents.not_finite += sick;
   });
-  return entropy_bits(tensor.header.shape.kind, all);
+  contents.entropy_bits = entropy_bits(kind, all);
+  return contents;
 }
 
 }  // namespace codecllm

@@ -27,7 +27,11 @@ uint64_t encode_tensor(ThreadPool& pool, const TensorShape& shape, PanelFill fil
 bool decodes_right(ThreadPool& pool, const CodedTensor& tensor, PanelDecoder decode,
                    FunctionRef<void(int64_t panel, std::span<const uint8_t> elements)> take);
 
-// Order-0 entropy of what is coded, in bits per element; padding counts.
-double coded_entropy(ThreadPool& pool, const CodedTensor& tensor, PanelDecoder decode);
+// What is coded; padding counts.
+struct CodedContents {
+  double entropy_bits = 0;  // order 0, per element
+  int64_t not_finite = 0;   // NaN and infinity
+};
+CodedContents coded_contents(ThreadPool& pool, const CodedTensor& tensor, PanelDecoder decode);
 
 }  // namespace codecllm

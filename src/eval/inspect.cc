@@ -75,10 +75,14 @@ class Inspector {
     if (is_plain_float(tensor.dtype)) look_at_floats(tensor, report);
     if (tensor.name.ends_with(".weight_scale")) look_at_scales(tensor);
     if (tensor.dtype == DType::f8_e4m3 || tensor.dtype == DType::f8_e5m2 || tensor.dtype == DType::f8_e8m0) look_at_bytes(tensor, report);
-    if (report.not_finite > 0)
-      problem(true, tensor.name + " holds " + std::to_string(report.not_finite) + " values that are not finite",
-              "the file is damaged or was made by a run that diverged; fetch or convert it again");
+    tell_of_sick(report);
     result_.tensors.push_back(std::move(report));
+  }
+
+  void tell_of_sick(const TensorReport& report) {
+    if (report.not_finite > 0)
+      problem(true, report.name + " holds " + std::to_string(report.not_finite) + " values that are not finite",
+              "the file is damaged or was made by a run that diverged; fetch or convert it again");
   }
 
   // Counts are sums of integers, so the order in which threads add theirs does not matter.
@@ -167,7 +171,7 @@ class Inspector {
 
   void need(const std::string& name, const std::vector<int64_t>& shape) {
     const TensorInfo* tensor = checkpoint_.find(name);
-    if (tensor == nullptr && checkpoint_.find(name + "_coded") != nullptr) {
+    if (tensor == nullptr && name.ends_with(".weight") && checkpoint_.find(name.substr(0, name.size() - 7) + kCodedSuffix) != nullptr) {
       look_at_coded(name.substr(0, name.size() - 7), shape);
       return;
     }
@@ -187,7 +191,10 @@ class Inspector {
       problem(true, tensors.place.tensor + " has another shape than config.json says", "config.json and weights are of different models");
     const auto it = std::find_if(result_.tensors.begin(), result_.tensors.end(), [&](const TensorReport& t) { return t.name == tensors.place.tensor; });
     if (it != result_.tensors.end()) {
-      it->entropy_bits = coded_entropy(context_.impl().pool, coded, kernels_for(context_.impl().isa).decode_panel);
+      const CodedContents contents = coded_contents(context_.impl().pool, coded, kernels_for(context_.impl().isa).decode_panel);
+      it->entropy_bits = contents.entropy_bits;
+      it->not_finite = contents.not_finite;
+      tell_of_sick(*it);
       it->coded = coded_report(coded.header, it->bytes);
     }
     return tensors.coded->data.size() + (tensors.scales != nullptr ? tensors.scales->data.size() : 0);

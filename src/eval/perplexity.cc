@@ -58,6 +58,7 @@ PerplexityResult summarize(Totals& totals, int64_t tokens, bool compared) {
   result.kl_p99 = totals.kl[rank];
   result.top1_agreement = static_cast<double>(totals.same_top) / n;
   result.reference_perplexity = std::exp(totals.reference_nll / n);
+  result.reference_finite = std::isfinite(totals.reference_nll);
   return result;
 }
 

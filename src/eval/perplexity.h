@@ -19,7 +19,7 @@ struct PerplexityResult {
   double nll = 0;         // mean negative log-likelihood per scored token, nats
   double perplexity = 0;  // e^nll
   int64_t tokens = 0;     // scored
-  bool logits_finite = true, loss_finite = true;
+  bool logits_finite = true, loss_finite = true, reference_finite = true;
   // Only with a reference: KL(reference || model) per scored token in nats, and how often both prefer the same token.
   bool compared = false;
   double kl_mean = 0, kl_p99 = 0, top1_agreement = 0;

@@ -130,9 +130,14 @@ class KlSearch {
       if (error.code() != ErrorCode::interrupted) throw;
       throw Error(ErrorCode::interrupted, "quantize", "interrupted while rates were tried; the same command starts over");
     }
-    if (!made.bad.empty() && !options_.force) return HUGE_VAL;  // as the output it would be refused
+    if (!made.bad.empty() && !options_.force) {  // as the output it would be refused
+      if (bits * kStepsPerBit >= kMost) throw Error(ErrorCode::bad_input, "rates", fmt::format("even {:g} bits per weight do not pass verification: {}", bits, made.bad.front()));
+      return HUGE_VAL;
+    }
     const DecoderModel model = load_model(context_, out);
     const PerplexityResult scored = perplexity(model, tokens_, {.context = window_, .stride = window_}, &source_, part(from + step / 2, from + step));
+    if (!std::isfinite(scored.kl_mean))
+      throw Error(ErrorCode::bad_input, "rates", "the model computes values that are not finite; `codecllm inspect` looks for damaged weights", {.file = directory_});
     result.tokens = scored.tokens;
     log_line(context_, fmt::format("{:.3f} bits per weight: KL {:.5f}", bits, scored.kl_mean));
     if (scored.kl_mean <= most) {  // the last of these is the one that is chosen

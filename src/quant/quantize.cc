@@ -27,7 +27,7 @@ namespace codecllm {
 namespace {
 
 // The steps' algorithms with their options, and the text they calibrate with.
-OrderedJson algorithms_text(const QuantizeJob& job) {
+OrderedJson algorithms_text(const QuantizeJob& job, Isa isa) {
   OrderedJson json = OrderedJson::array();
   for (const RecipeStep& step : job.steps) {
     const AlgorithmOptions& options = step.algorithm;
@@ -36,6 +36,7 @@ OrderedJson algorithms_text(const QuantizeJob& job) {
   for (const TensorJob& tensor : job.tensors)
     if (tensor.kind == TensorJob::Kind::quantize) json.push_back(tensor.step);
   const CalibrationOptions& calibration = job.steps.front().algorithm.calibration;
+  if (!calibration.text.empty()) json.push_back(isa_name(isa));  // activations have other last bits on other tiers
   json.push_back({calibration.samples, calibration.tokens, calibration.observer.name, calibration.observer.percentile});
   if (!calibration.text.empty())
     for (const std::string& piece : calibration_text(calibration)) json.push_back(std::hash<std::string>()(piece));
@@ -43,10 +44,10 @@ OrderedJson algorithms_text(const QuantizeJob& job) {
 }
 
 // What is made from what: when any of this differs, a partial output is of no use.
-std::string fingerprint_of(const Checkpoint& checkpoint, const QuantizeJob& job, const QuantizeOptions& options) {
+std::string fingerprint_of(const Context& context, const Checkpoint& checkpoint, const QuantizeJob& job, const QuantizeOptions& options) {
   OrderedJson json;
   json["codecllm"] = CODECLLM_VERSION;
-  json["algorithms"] = algorithms_text(job);
+  json["algorithms"] = algorithms_text(job, context.impl().isa);
   json["rule"] = options.scale_rule == ScaleRule::restricted ? "restricted" : "full";
   json["config"] = dump_json(job.config);
   for (const TensorInfo* tensor : checkpoint.tensors()) {
@@ -75,6 +76,8 @@ std::unique_ptr<WeightFiles> files_for(const QuantizeJob& job, const QuantizeOpt
 // Shares of the progress that are reached when what is made is known, where that takes a look at the weights or at
 // activations; when all blocks, and when all tensors are written; the rest is verification.
 constexpr double kPlannedShare = 0.1, kBlocksShare = 0.6, kWrittenShare = 0.7;
+
+constexpr const char* kInterrupted = "interrupted; the same command goes on from here";
 
 class Worker : BlockSink {
  public:
@@ -173,7 +176,7 @@ class Worker : BlockSink {
     const double done = static_cast<double>(done_) / static_cast<double>(std::max<uint64_t>(1, checkpoint_.total_bytes()));
     const double share = blocks_share_ ? *blocks_share_ : first_share_ + (kWrittenShare - first_share_) * std::min(1.0, done);
     if (!progress_(share, blocks_share_ ? "calibrating" : "quantizing"))
-      throw Error(ErrorCode::interrupted, "quantize", "interrupted; the same command goes on from here");
+      throw Error(ErrorCode::interrupted, "quantize", kInterrupted);
   }
 
   // body(offset, bytes) over pieces of a tensor's data.
@@ -347,7 +350,7 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
   if (!outliers.empty()) job = plan_job(checkpoint, spec, options, outliers);
   std::vector<PlannedRate> plan = plan_target(context, checkpoint, spec, options, output_path, job, progress);
   const bool blocks = needs_blocks(job);
-  PartialOutput output(output_path, files_for(job, options), fingerprint_of(checkpoint, job, options));
+  PartialOutput output(output_path, files_for(job, options), fingerprint_of(context, checkpoint, job, options));
   QuantizeResult result;
   result.calibration_seconds = searched;
   result.resumed = output.resumed();
@@ -371,7 +374,8 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
     result.weight_bytes = written.total_bytes();
   } catch (const Error& error) {
     // Only an interruption is worth taking up again.
-    if (error.code() != ErrorCode::interrupted) output.discard();
+    if (error.code() == ErrorCode::interrupted) throw Error(ErrorCode::interrupted, "quantize", kInterrupted);
+    output.discard();
     throw;
   }
   if (!result.bad.empty() && !options.force) {

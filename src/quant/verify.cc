@@ -41,6 +41,12 @@ int64_t first_not_finite(const Context& context, const TensorInfo& tensor, std::
   return -1;
 }
 
+std::string not_finite_text(const TensorInfo* source, int64_t index, DType type) {
+  const bool overflow = source != nullptr && is_plain_float(source->dtype) && index < source->elements() &&
+                        std::isfinite(load_float(source->data.data(), index, source->dtype));
+  return "element " + std::to_string(index) + (overflow ? " is too large for " + std::string(dtype_name(type)) : " is not finite");
+}
+
 // Index of the first value of `got` that is not the source's value converted, or -1.
 int64_t first_not_converted(const TensorInfo& got, const TensorInfo& source, size_t first, size_t count) {
   for (auto i = static_cast<int64_t>(first); i < static_cast<int64_t>(first + count); ++i)
@@ -171,7 +177,7 @@ class Verifier {
     for (size_t at = 0; at < tensor.data.size(); at += kSlabBytes) {
       const auto slab = tensor.data.subspan(at, std::min(kSlabBytes, tensor.data.size() - at));
       if (const int64_t bad = first_not_finite(context_, tensor, slab); bad >= 0)
-        return complain(tensor.name, "element " + std::to_string(at / bytes + static_cast<size_t>(bad)) + " is not finite");
+        return complain(tensor.name, not_finite_text(source, static_cast<int64_t>(at / bytes) + bad, tensor.dtype));
       if (source != nullptr && !check_against(tensor, *source, at, slab)) return;
       checkpoint_.release(tensor, slab);
     }

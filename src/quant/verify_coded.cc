@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <mutex>
@@ -21,16 +22,23 @@ constexpr double kFloorDb = 2;
 
 struct CodedSums {
   double signal = 0, noise = 0, product = 0, largest = 0;
-  int64_t different_row = -1;
+  int64_t different_row = -1, sick_row = -1, sick_source = -1;  // of rows that are not finite
 };
 
-// One decoded panel against its source.
-CodedSums compare_panel(const MatrixView& panel, int64_t first, const TensorInfo& source) {
+bool all_finite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
+// One decoded panel, against its source where there is one.
+CodedSums look_at_panel(const MatrixView& panel, int64_t first, const TensorInfo* source) {
   CodedSums sums;
   std::vector<float> got(static_cast<size_t>(panel.columns)), want(got.size());
   for (int64_t i = 0; i < panel.rows; ++i) {
     read_row(panel, i, got.data());
-    read_source_row(source, first + i, want);
+    if (!all_finite(got)) sums.sick_row = first + i;
+    if (source == nullptr) continue;
+    read_source_row(*source, first + i, want);
+    if (!all_finite(want)) sums.sick_source = first + i;
     if (!is_scaled(panel.element) && std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) != 0) sums.different_row = first + i;
     for (size_t k = 0; k < got.size(); ++k) {
       const double error = static_cast<double>(want[k]) - got[k];
@@ -76,24 +84,29 @@ LayerReport check_coded_layer(const Context& context, const Checkpoint& checkpoi
   CodedSums all;
   std::mutex lock;
   const auto take = [&](int64_t panel, std::span<const uint8_t> elements) {
-    if (source == nullptr) return;
     MatrixView part = matrix.view();
     part.coded = nullptr;
     part.data = elements.data();
     part.rows = std::min(kPanelRows, rows - panel * kPanelRows);
     if (scaled) part.scales = static_cast<const float*>(part.scales) + panel * kPanelRows;
-    const CodedSums own = compare_panel(part, panel * kPanelRows, *source);
+    const CodedSums own = look_at_panel(part, panel * kPanelRows, source);
     const std::lock_guard guard(lock);
     all.signal += own.signal;
     all.noise += own.noise;
     all.product += own.product;
     all.largest = std::max(all.largest, own.largest);
     all.different_row = std::max(all.different_row, own.different_row);
+    all.sick_row = std::max(all.sick_row, own.sick_row);
+    all.sick_source = std::max(all.sick_source, own.sick_source);
   };
   if (!decodes_right(context.impl().pool, coded, kernels_for(context.impl().isa).decode_panel, take))
     report.problem = "does not decode to what its checksum was taken of";
   else if (!good_scales(tensors.scales))
     report.problem = "has a scale that is zero or not finite";
+  else if (all.sick_row >= 0)
+    report.problem = "row " + std::to_string(all.sick_row) + " is not finite";
+  else if (all.sick_source >= 0)
+    report.problem = "row " + std::to_string(all.sick_source) + " of the source is not finite";
   else if (all.different_row >= 0)
     report.problem = "row " + std::to_string(all.different_row) + " differs from the reference";
   report.max_abs_error = all.largest;

@@ -251,6 +251,21 @@ TEST(CliErrors, FailedQuantizationsLeaveNothing) {
   EXPECT_FALSE(test::exists(temp / "out") || test::exists(temp / "out.partial"));
 }
 
+TEST(CliErrors, PerplexityOfOrBesideADamagedModelFails) {
+  const TempDirectory temp;
+  const std::string good = tiny_model("llama", temp / "good"), bad = tiny_model("llama", temp / "bad");
+  test::Tensors tensors = test::read_tensors(bad);
+  test::set_value(tensors.at("model.norm.weight"), 4, std::numeric_limits<float>::quiet_NaN());
+  test::write_tensors(bad + "/model.safetensors", tensors);
+  temp.write("text", "the hen and the fox went down to the river");
+  for (const std::vector<std::string>& call : std::vector<std::vector<std::string>>{
+           {"perplexity", bad, "-q", "--text", temp / "text"}, {"perplexity", good, "-q", "--text", temp / "text", "--reference", bad}}) {
+    const test::Outcome outcome = run(call);
+    EXPECT_EQ(outcome.code, 1);
+    for (const std::string& part : {std::string("not finite"), bad}) EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
+  }
+}
+
 TEST(CliErrors, RecipesAndSchemesThatDoNotFit) {
   const TempDirectory temp;
   const std::string model = tiny_model("llama", temp / "m"), out = temp / "out", file = temp / "recipe.json";

@@ -141,6 +141,21 @@ TEST(Inspect, ValuesThatAreNotFiniteAreErrors) {
   }
 }
 
+TEST(Inspect, SoAreThoseInsideCodedTensors) {
+  const TempDirectory temp;
+  for (const std::string module : {"model.embed_tokens", "model.layers.1.mlp.down_proj"}) {
+    const std::string source = test::edited_model("llama-bf16", temp / module, [&](Tensors& tensors) {
+      test::set_value(tensors.at(module + ".weight"), 3, std::numeric_limits<float>::quiet_NaN());
+      test::set_value(tensors.at(module + ".weight"), 9, -std::numeric_limits<float>::infinity());
+    });
+    quantize_checkpoint(test::two_threads(), source, temp / module + "-coded", {.scheme = scheme_preset("lossless"), .force = true});
+    const InspectResult r = look(temp / module + "-coded");
+    EXPECT_EQ(report(r, module + ".weight_coded").not_finite, 2);
+    EXPECT_NE(problem(r, module + ".weight_coded").text.find("2 values that are not finite"), std::string::npos);
+    EXPECT_EQ(errors(r), 1);
+  }
+}
+
 TEST(Inspect, ScalesThatAreZeroAreErrors) {
   const TempDirectory temp;
   quantize_checkpoint(test::two_threads(), model_data("llama-bf16"), temp / "q",

@@ -185,6 +185,9 @@ TEST(Perplexity, TellsOfLogitsThatAreNotFinite) {
                              [&](auto& t) { test::set_value(t.at(name), 5, bad); });
       const PerplexityResult r = perplexity(load_model(test::two_threads(), directory), tokens, {});
       EXPECT_FALSE(r.logits_finite) << name << " " << bad;
+      const DecoderModel good = load("llama"), damaged = load_model(test::two_threads(), directory);
+      const PerplexityResult beside = perplexity(good, tokens, {}, &damaged);
+      EXPECT_TRUE(beside.logits_finite && !beside.reference_finite) << name << " " << bad;
     }
   }
   const std::string unused = test::edited_model("llama", temp / "unused", [&](auto& t) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sources that are bad leave neither an output nor a partial one.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
 #include "quant/dry_run.h"
@@ -14,6 +16,9 @@ namespace codecllm {
 namespace {
 
 using test::Tensors;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 class Failure : public ::testing::Test {
  protected:
@@ -69,9 +74,30 @@ TEST_F(Failure, SoIsOneInATensorThatStaysPlain) {
   }
 }
 
+TEST_F(Failure, AndOneThatIsCodedExactly) {
+  for (float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()})
+    for (const char* scheme : {"lossless", "int8-coded", "fp8-coded", "coded-7.5"})
+      for (const auto& [name, columns] : {std::pair<std::string, size_t>{kDown, 80}, {"model.embed_tokens.weight", 32}}) {
+        const std::string model = source([&](Tensors& t) { test::set_value(t.at(name), 21 * columns + 7, bad); });
+        EXPECT_THAT(refused(model, scheme), AllOf(HasSubstr(name.substr(0, name.size() - 7)), HasSubstr("row 21"))) << scheme;
+      }
+}
+
+// A reference that is damaged must not make what is compared with it look good.
+TEST_F(Failure, CodedLayersAreNotComparedWithADamagedReference) {
+  const std::string model = source([&](Tensors& t) { test::set_value(t.at(kDown), 21 * 80 + 7, std::numeric_limits<float>::quiet_NaN()); });
+  const std::string good = source([](Tensors&) {});
+  for (const char* scheme : {"int8-coded", "fp8-coded", "lossless"}) {
+    quantize(good, scheme);
+    const Checkpoint written(temp_ / "out"), reference(model);
+    EXPECT_THAT(verify(test::two_threads(), written, &reference).bad, ElementsAre(HasSubstr("row 21 of the source is not finite"))) << scheme;
+    std::filesystem::remove_all(temp_ / "out");
+  }
+}
+
 TEST_F(Failure, ValuesBeyondTheTypeAreNotWritten) {
   const std::string model = source([&](Tensors& t) { test::set_value(t.at(kDown), 5, 70000.0f); });
-  EXPECT_NE(refused(model, "f16").find(kDown), std::string::npos);
+  EXPECT_THAT(refused(model, "f16"), AllOf(HasSubstr(kDown), HasSubstr("element 5 is too large for F16")));
   quantize(model, "bf16");
 }
 
