@@ -83,6 +83,10 @@ void make_directories(const std::string& path) {
   if (code) throw Error(ErrorCode::io, "write", code.message(), {.file = path});
 }
 
+void make_parent_directory(const std::string& path) {
+  if (const std::string parent = std::filesystem::path(path).parent_path(); !parent.empty()) make_directories(parent);
+}
+
 void refuse_existing(const std::string& path) {
   if (path.empty()) throw Error(ErrorCode::bad_call, "write", "the output's name is empty");
   struct stat info;

@@ -43,6 +43,8 @@ std::string without_trailing_slashes(std::string path);
 
 // With all above it that are not there. Throws Error(io).
 void make_directories(const std::string& path);
+// Those that a file of this name needs.
+void make_parent_directory(const std::string& path);
 
 // Throws Error(bad_call) where a file or directory of this name exists already: outputs never replace anything.
 void refuse_existing(const std::string& path);

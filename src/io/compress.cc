@@ -142,6 +142,7 @@ CompressResult compress_file(const Context& context, const std::string& in, cons
     atmost.push_back({tensor.name, tensor.dtype, tensor.shape});
     atmost.push_back({tensor.name, DType::u8, {int64_t{1} << 50}});
   }
+  make_parent_directory(out);
   AtomicFile output(out);
   GrowingFile file(output.file(), atmost);
   CompressResult result = {.bytes_in = source.file().bytes().size(), .tensors = static_cast<int64_t>(source.tensors().size())};
@@ -175,6 +176,7 @@ CompressResult decompress_file(const Context& context, const std::string& in, co
   const Original original = read_original(index->data, in);
   if (original.entries.size() + 1 != source.tensors().size()) refuse_compressed("its index is of another file", in);
   CompressResult result = {.bytes_in = source.file().bytes().size(), .tensors = static_cast<int64_t>(original.entries.size())};
+  make_parent_directory(out);
   AtomicFile output(out);
   OutputFile& file = output.file();
   file.write_at(0, original.header.data(), original.header.size());

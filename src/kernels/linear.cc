@@ -86,7 +86,7 @@ int64_t panel_grain(const LinearScratch& scratch, int64_t panels, int threads) {
 }
 
 static bool takes_pairs(const KernelTable& kernels, Element weight) {
-  return kernels.put_pairs != nullptr && (weight == Element::bf16 || is_float8(weight));
+  return kernels.put_pairs != nullptr && fits_bf16(weight);
 }
 
 bool as_they_are(const KernelTable& kernels, Element weight, int64_t rows) {

@@ -52,6 +52,8 @@ CODECLLM_INLINE constexpr bool is_integer(Element element) { return traits(eleme
 // Codes that a scale belongs to.
 CODECLLM_INLINE constexpr bool is_scaled(Element element) { return traits(element).bits <= 8; }
 CODECLLM_INLINE constexpr bool is_float8(Element element) { return is_scaled(element) && !is_integer(element); }
+// Whose values BF16 holds exactly, so that a tier with products of BF16 pairs multiplies them so (put_pairs).
+CODECLLM_INLINE constexpr bool fits_bf16(Element element) { return element == Element::bf16 || is_float8(element); }
 CODECLLM_INLINE constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 enum class ScaleType : uint8_t { f32, bf16, f16 };

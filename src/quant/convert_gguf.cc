@@ -2,7 +2,6 @@
 // GGUF: one file with tokenizer and metadata. Vectors are F32, as llama.cpp asks; embeddings keep their floats.
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <map>
 
 #include "base/file.h"
@@ -63,7 +62,7 @@ class GgufTarget {
     metadata[kGgufChecksums] = sums;
     metadata[kGgufHeaderChecksum] = unknown;
     const GgufLayout layout = gguf_layout(metadata, decls_);
-    if (const std::string parent = std::filesystem::path(job_.output).parent_path(); !parent.empty()) make_directories(parent);
+    make_parent_directory(job_.output);
     AtomicFile file(job_.output);
     file.write(layout.header);
     for (size_t i = 0; i < decls_.size(); ++i) {

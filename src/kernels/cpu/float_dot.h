@@ -98,7 +98,7 @@ VEC void ask(const uint8_t* at) {
 
 template <Element E>
 struct FloatDot {
-  static constexpr bool kPairs = kHasPairs && E != Element::f32 && E != Element::f16;
+  static constexpr bool kPairs = kHasPairs && fits_bf16(E);
   static constexpr int kUnitColumns = kPairs ? 2 : 1;
   // Activation rows of a tile. Each has two accumulators, for even units and odd ones; and many rows take one panel at a
   // time where weights are widened, so that each serves them all, else two, so that each activation that is read serves both.

@@ -7,8 +7,9 @@ namespace codecllm::CODECLLM_TIER {
 namespace {
 
 // As matmul_float's tile of one row: even units and odd ones apart.
-struct Bf16Product {
-  using Dot = FloatDot<Element::bf16>;
+template <Element E>
+struct FloatProduct {
+  using Dot = FloatDot<E>;
   struct Sums {
     vf even, odd;
   };
@@ -34,10 +35,11 @@ struct Bf16Product {
 
 template <class Levels>
 void bf16_panels(const MatrixView& w, const float* x, float* y, int64_t begin, int64_t end) {
-  using Dot = Bf16Product::Dot;
+  using Product = FloatProduct<Element::bf16>;
+  using Dot = Product::Dot;
   const int64_t units = (w.columns + Dot::kUnitColumns - 1) / Dot::kUnitColumns;
   for (int64_t panel = begin; panel < end; ++panel) {
-    const auto sums = sum_panel<Bf16Product, BfloatBlock<false>, Levels>({zero(), zero()}, *w.coded, panel, reinterpret_cast<const uint8_t*>(x), units);
+    const auto sums = sum_panel<Product, BfloatBlock<false>, Levels>({zero(), zero()}, *w.coded, panel, reinterpret_cast<const uint8_t*>(x), units);
     store_rows(w, panel, y, add(sums.even, sums.odd));
   }
 }

@@ -46,7 +46,7 @@ void tile(const MatrixView& w, const float* x, float* y, int64_t y_stride, int64
 }
 
 int64_t float_tile_rows(Element weight) {
-  return weight == Element::bf16 || is_float8(weight) ? FloatDot<Element::bf16>::kTileRows : FloatDot<Element::f32>::kTileRows;
+  return fits_bf16(weight) ? FloatDot<Element::bf16>::kTileRows : FloatDot<Element::f32>::kTileRows;
 }
 
 template <Element E>
