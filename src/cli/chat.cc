@@ -74,7 +74,7 @@ void add_chat(CLI::App& app, Globals& globals) {
     check(a->options.sampler);
     const Loaded loaded = load(*context, globals, a->model, a->compute, a->decode_cache);
     if (loaded.tokenizer.chat_template().empty())
-      throw Error(ErrorCode::bad_call, "chat", "this model has no chat template; use generate", {.file = a->model});
+      throw Error(ErrorCode::bad_call, "chat", "no chat template (`codecllm generate` goes on with a text)", {.file = a->model});
     TokenSession session(loaded.model, loaded.model.spec.max_positions, kv_type(a->kv));
     std::vector<ChatMessage> messages;
     const bool asks = isatty(STDIN_FILENO) != 0;  // else the lines come from a file

@@ -37,7 +37,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
                        {"logits_finite", r.logits_finite}, {"loss_finite", r.loss_finite}};
     if (r.compared)
       out.update({{"reference_perplexity", r.reference_perplexity}, {"ratio", r.perplexity / r.reference_perplexity},
-                  {"kl_mean", r.kl_mean}, {"kl_p99", r.kl_p99}, {"top1_agreement", r.top1_agreement}});
+                  {"kl_mean", r.kl_mean}, {"kl_p99", r.kl_p99}, {"top1_agreement", r.top1_agreement}, {"reference_finite", r.reference_finite}});
     if (loaded.cache) out["decode_cache"] = decode_cache_json(*loaded.cache);
     if (globals.json) {
       globals.print_json("perplexity", out);

@@ -109,7 +109,7 @@ void BlockRunner::run(BlockWeights block, int64_t layer, BlockStatistics* statis
   const auto count = static_cast<int64_t>(samples_.samples.size());
   for (int64_t s = 0; s < count; ++s) {
     if (!progress(static_cast<double>(s) / static_cast<double>(count)))
-      throw Error(ErrorCode::interrupted, "calibrate", "interrupted; the same command takes up the layers that are finished");
+      throw Error(ErrorCode::interrupted, "calibrate", "interrupted");
     hidden_.read(s, hidden);
     cache.truncate(sequence, 0);
     cache.grow(sequence, samples_.window);

@@ -42,8 +42,11 @@ int64_t first_not_finite(const Context& context, const TensorInfo& tensor, std::
 }
 
 std::string not_finite_text(const TensorInfo* source, int64_t index, DType type) {
-  const bool overflow = source != nullptr && is_plain_float(source->dtype) && index < source->elements() &&
-                        std::isfinite(load_float(source->data.data(), index, source->dtype));
+  bool overflow = source != nullptr && is_plain_float(source->dtype) && index < source->elements();
+  if (overflow) {
+    const float value = load_float(source->data.data(), index, source->dtype);
+    overflow = std::isfinite(value) && std::isinf(round_to(value, type));
+  }
   return "element " + std::to_string(index) + (overflow ? " is too large for " + std::string(dtype_name(type)) : " is not finite");
 }
 

@@ -20,9 +20,11 @@ namespace {
 // A layer worse than this is damaged, whatever its rate: two bits of a Gaussian give 9 dB.
 constexpr double kFloorDb = 2;
 
+constexpr int64_t kNone = INT64_MAX;
+
 struct CodedSums {
   double signal = 0, noise = 0, product = 0, largest = 0;
-  int64_t different_row = -1, sick_row = -1, sick_source = -1;  // of rows that are not finite
+  int64_t different_row = kNone, sick_row = kNone, sick_source = kNone;  // the first, also of those that are not finite
 };
 
 bool all_finite(std::span<const float> values) {
@@ -35,11 +37,11 @@ CodedSums look_at_panel(const MatrixView& panel, int64_t first, const TensorInfo
   std::vector<float> got(static_cast<size_t>(panel.columns)), want(got.size());
   for (int64_t i = 0; i < panel.rows; ++i) {
     read_row(panel, i, got.data());
-    if (!all_finite(got)) sums.sick_row = first + i;
+    if (!all_finite(got)) sums.sick_row = std::min(sums.sick_row, first + i);
     if (source == nullptr) continue;
     read_source_row(*source, first + i, want);
-    if (!all_finite(want)) sums.sick_source = first + i;
-    if (!is_scaled(panel.element) && std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) != 0) sums.different_row = first + i;
+    if (!all_finite(want)) sums.sick_source = std::min(sums.sick_source, first + i);
+    if (!is_scaled(panel.element) && std::memcmp(got.data(), want.data(), got.size() * sizeof(float)) != 0) sums.different_row = std::min(sums.different_row, first + i);
     for (size_t k = 0; k < got.size(); ++k) {
       const double error = static_cast<double>(want[k]) - got[k];
       sums.signal += static_cast<double>(want[k]) * want[k];
@@ -95,19 +97,19 @@ LayerReport check_coded_layer(const Context& context, const Checkpoint& checkpoi
     all.noise += own.noise;
     all.product += own.product;
     all.largest = std::max(all.largest, own.largest);
-    all.different_row = std::max(all.different_row, own.different_row);
-    all.sick_row = std::max(all.sick_row, own.sick_row);
-    all.sick_source = std::max(all.sick_source, own.sick_source);
+    all.different_row = std::min(all.different_row, own.different_row);
+    all.sick_row = std::min(all.sick_row, own.sick_row);
+    all.sick_source = std::min(all.sick_source, own.sick_source);
   };
   if (!decodes_right(context.impl().pool, coded, kernels_for(context.impl().isa).decode_panel, take))
     report.problem = "does not decode to what its checksum was taken of";
   else if (!good_scales(tensors.scales))
     report.problem = "has a scale that is zero or not finite";
-  else if (all.sick_row >= 0)
+  else if (all.sick_row != kNone)
     report.problem = "row " + std::to_string(all.sick_row) + " is not finite";
-  else if (all.sick_source >= 0)
+  else if (all.sick_source != kNone)
     report.problem = "row " + std::to_string(all.sick_source) + " of the source is not finite";
-  else if (all.different_row >= 0)
+  else if (all.different_row != kNone)
     report.problem = "row " + std::to_string(all.different_row) + " differs from the reference";
   report.max_abs_error = all.largest;
   if (source != nullptr) report.sqnr_db = sqnr_db(all.signal, all.noise);

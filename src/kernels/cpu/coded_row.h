@@ -11,7 +11,7 @@ namespace codecllm::CODECLLM_TIER {
 namespace {
 
 // The accumulators and the decoder's registers together are more than AVX2 has.
-constexpr bool kFusesCoded = kManyRegisters;
+constexpr bool kFusesCoded = kWideVectors;
 
 // Blocks that are decoded, then patched, then multiplied: so many that the patches, which no processor can foresee, are rare, and
 // so few that two such pieces leave the first-level cache room for the streams.

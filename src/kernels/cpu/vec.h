@@ -18,6 +18,7 @@ namespace {
 
 using vf = __m512;
 using vi = __m512i;
+constexpr bool kWideVectors = true;
 #ifdef CODECLLM_SANITIZED
 constexpr bool kManyRegisters = false;  // a large tile, instrumented, takes compilers minutes
 #else
@@ -115,6 +116,7 @@ struct vf {
 struct vi {
   __m256i a, b;
 };
+constexpr bool kWideVectors = false;
 constexpr bool kManyRegisters = false;  // 16 of 256 bits
 
 VEC void opaque(vf& v) { asm volatile("" : "+x"(v.a), "+x"(v.b)); }
