@@ -8,6 +8,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/linear_inputs.h"
 #include "kernels/matrix.h"
+#include "paths.h"
 
 namespace codecllm {
 namespace {
