@@ -200,7 +200,8 @@ class Verifier {
     if (source.dtype == tensor.dtype) {
       const auto same = source.data.subspan(at, slab.size());
       if (std::memcmp(same.data(), slab.data(), slab.size()) != 0) {
-        complain(tensor.name, "differs from the reference");
+        const int64_t sick = first_not_finite(context_, source, same);
+        complain(tensor.name, sick >= 0 ? "element " + std::to_string(at / bytes + static_cast<size_t>(sick)) + " of the source is not finite" : "differs from the reference");
         return false;
       }
       reference_->release(source, same);

@@ -12,6 +12,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/linear_grouped.h"
 #include "kernels/matrix.h"
+#include "paths.h"
 
 namespace codecllm {
 namespace {

@@ -13,6 +13,7 @@
 #include "kernels/linear.h"
 #include "kernels/matrix.h"
 #include "tiers.h"
+#include "paths.h"
 
 namespace codecllm {
 namespace {

@@ -91,6 +91,8 @@ TEST_F(Failure, CodedLayersAreNotComparedWithADamagedReference) {
     quantize(good, scheme);
     const Checkpoint written(temp_ / "out"), reference(model);
     EXPECT_THAT(verify(test::two_threads(), written, &reference).bad, ElementsAre(HasSubstr("row 21 of the source is not finite"))) << scheme;
+    const Checkpoint sick_norm(source([](Tensors& t) { test::set_value(t.at("model.norm.weight"), 5, std::numeric_limits<float>::quiet_NaN()); }));
+    EXPECT_THAT(verify(test::two_threads(), written, &sick_norm).bad, ElementsAre(HasSubstr("element 5 of the source is not finite"))) << scheme;
     std::filesystem::remove_all(temp_ / "out");
   }
 }

@@ -9,6 +9,7 @@ namespace {
 // As matmul_float's tile of one row: even units and odd ones apart.
 template <Element E>
 struct FloatProduct {
+  static_assert(E == Element::bf16);
   using Dot = FloatDot<E>;
   struct Sums {
     vf even, odd;

@@ -36,7 +36,7 @@ void int_panels(const MatrixView& w, const IntActivations& x, float* y, int64_t 
     const auto product = sum_panel<IntProduct<Dot>, Block, Levels>(Dot::zero(), *w.coded, panel, x.codes, w.coded->blocks);
     // code + 128 = 2 (c + 128) - 127
     const vi zeros = add(load_zeros(w, panel * kPanelRows), set1_int(odd ? 127 : 0));
-    auto sum = start_sum<Dot>(zeros, w, panel * kPanelRows, x, 0, 0);
+    auto sum = start_sum<Dot>(zeros, w, panel, x, 0, 0);
     Dot::add_to(sum, product);
     if (odd) Dot::add_to(sum, product);
     const vf scaled = add(zero(), mul(Dot::to_float(sum), load_scales(w, panel * kPanelRows)));  // as matmul_int adds up groups
