@@ -104,8 +104,10 @@ void print(const OrderedJson& out) {
                fmt::format("{:.1f} ({:.1f}-{:.1f})", run.at("decode_tok_s").get<double>(), spread[0].get<double>(), spread[1].get<double>()),
                batch.contains("8") ? fmt::format("{:.1f}", batch.at("8").get<double>()) : "-",
                run.at("bandwidth_fraction").get<double>(), bytes_text(run.at("peak_rss_bytes").get<double>()));
-    for (const auto& [sequences, rate] : batch.items())
-      if (sequences != "1" && sequences != "8") fmt::print("{:<28} {} sequences together: {:.1f} tok/s\n", "", sequences, rate.get<double>());
+    std::map<int64_t, double> together;
+    for (const auto& [sequences, rate] : batch.items()) together[std::stoll(sequences)] = rate.get<double>();
+    for (const auto& [sequences, rate] : together)
+      if (sequences != 1 && sequences != 8) fmt::print("{:<28} {} sequences together: {:.1f} tok/s\n", "", sequences, rate);
     if (const auto& cache = run.at("decode_cache"); cache.at("matrices") > 0)
       fmt::print("  {}\n", decode_cache_text({cache.at("matrices"), cache.at("of"), cache.at("bytes")}));
     for (const auto& [tokens, rate] : run.at("context").items())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products with entropy-coded weights, but for those that decode on their way (linear.cc): a panel or two at a time are decoded
-// into a thread's own buffer, which stays in its cache, and multiplied there by the kernels of the plain matrix; so the sums are the plain ones bit for bit, and no decoded
-// copy of the matrix is ever in memory. The rows of a batch share one decoding.
+// into a thread's own buffer, which stays in its cache, and multiplied there by the kernels of the plain matrix; so the sums are
+// the plain ones bit for bit, and no decoded copy of the matrix is ever in memory. The rows of a batch share one decoding.
 #pragma once
 
 #include "base/function_ref.h"

@@ -208,7 +208,9 @@ class Verifier {
       return true;
     }
     const int64_t bad = first_not_converted(tensor, source, at / bytes, slab.size() / bytes);
-    if (bad >= 0) complain(tensor.name, "element " + std::to_string(bad) + " is not the reference's, converted");
+    if (bad >= 0)
+      complain(tensor.name, "element " + std::to_string(bad) +
+                                (std::isfinite(load_float(source.data.data(), bad, source.dtype)) ? " is not the reference's, converted" : " of the source is not finite"));
     return bad < 0;
   }
 

@@ -100,9 +100,11 @@ TEST_P(DecodeTier, ProductsAreThoseOfThePlainMatrix) {
   Rng rng(3);
   ThreadPool pool(2);
   for (Element element : {Element::bf16, Element::f16, Element::f32, Element::u8, Element::e4m3}) {
-    for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{1, 1}, {16, 64}, {17, 33}, {100, 99}, {80, 514}, {20, 770}, {20, 1540}}) {
+    for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{1, 1}, {16, 64}, {17, 33}, {100, 99}, {80, 514}, {20, 770}, {32, 1540}}) {
       const Matrix plain = random_plain(element, rows, columns, rng), coded = encoded(pool, plain);
       ASSERT_NE(coded.view().coded, nullptr);
+      // Those that are wide enough are multiplied as they are decoded, unless their codes have too many low bits.
+      ASSERT_TRUE(columns != 1540 || coded.view().coded->shape.low_bits <= 3);
       const int64_t stride = round_up(columns, kColumnPadding);
       for (int64_t batch : {1, 2, 7}) {
         std::vector<float> x(batch * stride, 0.0f);
