@@ -97,6 +97,19 @@ TEST_F(Failure, CodedLayersAreNotComparedWithADamagedReference) {
   }
 }
 
+TEST_F(Failure, NorArePlainTensorsOfAnotherType) {
+  const std::string name = "model.norm.weight";
+  const std::string good = source([](Tensors&) {});
+  quantize(good, "bf16");
+  const Checkpoint written(temp_ / "out");
+  const auto complaint = [&](float value) {
+    const Checkpoint reference(source([&](Tensors& t) { test::set_value(t.at(name), 5, value); }));
+    return verify(test::two_threads(), written, &reference).bad;
+  };
+  EXPECT_THAT(complaint(std::numeric_limits<float>::quiet_NaN()), ElementsAre(HasSubstr("element 5 of the source is not finite")));
+  EXPECT_THAT(complaint(77), ElementsAre(HasSubstr("element 5 is not the reference's, converted")));
+}
+
 TEST_F(Failure, ValuesBeyondTheTypeAreNotWritten) {
   const std::string model = source([&](Tensors& t) { test::set_value(t.at(kDown), 5, 70000.0f); });
   EXPECT_THAT(refused(model, "f16"), AllOf(HasSubstr(kDown), HasSubstr("element 5 is too large for F16")));
