@@ -26,7 +26,7 @@ struct Run {
   BenchWorker worker;
   Json info = {};
   std::vector<double> prefill = {}, decode = {};
-  std::map<std::string, std::vector<double>> batch = {}, context = {};
+  std::map<int64_t, std::vector<double>> batch = {}, context = {};  // by sequences, by tokens
   double peak_rss = 0;
 };
 
@@ -61,8 +61,8 @@ void measure_round(BenchWorker& machine, std::vector<Run>& runs, std::vector<Mac
     const Json m = run.worker.ask("round");
     run.prefill.push_back(m.at("prefill_tok_s"));
     run.decode.push_back(m.at("decode_tok_s"));
-    for (const auto& [count, rate] : m.at("batch").items()) run.batch[count].push_back(rate);
-    for (const auto& [tokens, rate] : m.at("context").items()) run.context[tokens].push_back(rate);
+    for (const auto& [count, rate] : m.at("batch").items()) run.batch[std::stoll(count)].push_back(rate);
+    for (const auto& [tokens, rate] : m.at("context").items()) run.context[std::stoll(tokens)].push_back(rate);
     run.peak_rss = m.at("peak_rss_bytes");
   }
   machines.push_back(machine_state(machine.ask("round")));
@@ -73,9 +73,9 @@ OrderedJson run_json(const Run& run, double read_bytes_s) {
   const double read = run.info.at("read_bytes_per_token");
   OrderedJson out = {{"name", run.target.name}, {"compute", run.info.at("compute")}, {"prefill_tok_s", prefill.middle}, {"decode_tok_s", decode.middle}};
   out["batch"] = {{"1", decode.middle}};
-  for (const auto& [count, rates] : run.batch) out["batch"][count] = median(rates);
+  for (const auto& [count, rates] : run.batch) out["batch"][std::to_string(count)] = median(rates);
   out["context"] = OrderedJson::object();
-  for (const auto& [tokens, rates] : run.context) out["context"][tokens] = median(rates);
+  for (const auto& [tokens, rates] : run.context) out["context"][std::to_string(tokens)] = median(rates);
   out["weight_bytes"] = run.info.at("weight_bytes").get<uint64_t>();
   out["bits_per_weight"] = run.info.at("bits_per_weight").get<double>();
   out["read_bytes_per_token"] = run.info.at("read_bytes_per_token").get<uint64_t>();
@@ -104,10 +104,8 @@ void print(const OrderedJson& out) {
                fmt::format("{:.1f} ({:.1f}-{:.1f})", run.at("decode_tok_s").get<double>(), spread[0].get<double>(), spread[1].get<double>()),
                batch.contains("8") ? fmt::format("{:.1f}", batch.at("8").get<double>()) : "-",
                run.at("bandwidth_fraction").get<double>(), bytes_text(run.at("peak_rss_bytes").get<double>()));
-    std::map<int64_t, double> together;
-    for (const auto& [sequences, rate] : batch.items()) together[std::stoll(sequences)] = rate.get<double>();
-    for (const auto& [sequences, rate] : together)
-      if (sequences != 1 && sequences != 8) fmt::print("{:<28} {} sequences together: {:.1f} tok/s\n", "", sequences, rate);
+    for (const auto& [sequences, rate] : batch.items())
+      if (sequences != "1" && sequences != "8") fmt::print("{:<28} {} sequences together: {:.1f} tok/s\n", "", sequences, rate.get<double>());
     if (const auto& cache = run.at("decode_cache"); cache.at("matrices") > 0)
       fmt::print("  {}\n", decode_cache_text({cache.at("matrices"), cache.at("of"), cache.at("bytes")}));
     for (const auto& [tokens, rate] : run.at("context").items())
