@@ -62,18 +62,43 @@ void lint_inputs(const Checkpoint& checkpoint, const ModelSpec& spec, const Quan
     const QuantGroup* group = config.group_for(linear.name);
     if (group == nullptr || !group->scheme.weights || !group->scheme.activations || group->scheme.activations->dynamic) continue;
     if (!is_quantized(checkpoint, linear)) continue;
-    const std::string name = linear.name + ".input_scale";
-    const TensorInfo* scale = checkpoint.find(name);
-    if (scale == nullptr) {
-      out.push_back({true, name + " is missing, though the scheme has fixed scales for activations",
-                     "quantize again, or set \"dynamic\": true under input_activations"});
+    try {
+      fixed_input_scale(checkpoint, linear.name);
+    } catch (const Error& error) {
+      out.push_back({true, error.what(), "quantize again with a text that reaches this layer, or set \"dynamic\": true under input_activations"});
       return;
     }
-    for (int64_t i = 0; is_plain_float(scale->dtype) && i < scale->elements(); ++i)
-      if (const float value = load_float(scale->data.data(), i, scale->dtype); !(value > 0)) {
-        out.push_back({true, name + " is " + std::to_string(value), "calibrate again: the layer saw no activations but zeros"});
-        return;
-      }
+  }
+}
+
+// Other programs look for the tensors that the format tells of; here their names decide.
+void lint_formats(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
+  for (const LinearSpec& linear : spec.linears()) {
+    const QuantGroup* group = config.group_for(linear.name);
+    if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint, linear.name)) continue;
+    const bool words = checkpoint.find(linear.name + ".weight_packed") != nullptr;
+    if (words == (group->format == "pack-quantized") && group->format != "dense") continue;
+    const std::string stored = words ? "pack-quantized" : group->scheme.weights->type == NumberType::integer ? "int-quantized" : "float-quantized";
+    out.push_back({false, linear.name + " is stored as " + stored + ", and quantization_config says \"" + group->format +
+                              "\"; transformers and vLLM look for other tensors",
+                   "set its \"format\" to \"" + stored + "\""});
+    return;
+  }
+}
+
+// Within the codes' range, as kernels need it that hold zero points in as many bits.
+void lint_zero_points(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
+  for (const LinearSpec& linear : spec.linears()) {
+    const QuantGroup* group = config.group_for(linear.name);
+    const TensorInfo* zeros = checkpoint.find(linear.name + ".weight_zero_point");
+    if (group == nullptr || !group->scheme.weights || zeros == nullptr || zeros->dtype != DType::i8) continue;
+    const int half = 1 << (group->scheme.weights->num_bits - 1);
+    const auto outside = std::find_if(zeros->data.begin(), zeros->data.end(), [&](std::byte b) { return static_cast<int8_t>(b) < -half || static_cast<int8_t>(b) >= half; });
+    if (outside == zeros->data.end()) continue;
+    out.push_back({false, zeros->name + " holds " + std::to_string(static_cast<int8_t>(*outside)) + ", which is no code of " +
+                              std::to_string(group->scheme.weights->num_bits) + " bits; other programs cut it off",
+                   "see whether the zero points were stored with half of the range added, and compare the perplexity"});
+    return;
   }
 }
 
@@ -140,8 +165,10 @@ std::vector<Problem> lint(const Checkpoint& checkpoint, const ModelSpec& spec, c
   lint_fused(checkpoint, spec, config, out);
   if (checkpoint.gguf() != nullptr) return out;
   lint_shapes(checkpoint, spec, config, out);
+  lint_formats(checkpoint, spec, config, out);
   lint_inputs(checkpoint, spec, config, out);
   lint_codes(checkpoint, spec, config, out);
+  lint_zero_points(checkpoint, spec, config, out);
   lint_kv_scales(checkpoint, out);
   return out;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/packed_tensors.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "codecllm/error.h"
@@ -122,6 +123,16 @@ void find_outliers(const Finder& find, PackedTensors& out) {
 }
 
 }  // namespace
+
+float fixed_input_scale(const Checkpoint& checkpoint, const std::string& module) {
+  const Finder find(checkpoint, module);
+  const TensorInfo& scale = find.need(".input_scale");
+  if (scale.elements() != 1 || !is_plain_float(scale.dtype))
+    find.fail(scale, std::string("type ") + std::string(dtype_name(scale.dtype)) + " and shape " + shape_text(scale.shape) + ", expected one number of type F32, BF16 or F16");
+  const float value = load_float(scale.data.data(), 0, scale.dtype);
+  if (!(value > 0) || !std::isfinite(value)) find.fail(scale, "is " + std::to_string(value) + ", expected a number above zero; calibrate again");
+  return value;
+}
 
 uint64_t packed_bytes(const PackedTensors& tensors) {
   uint64_t bytes = tensors.in_words ? 2 * sizeof(int64_t) : 0;

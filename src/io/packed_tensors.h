@@ -41,6 +41,10 @@ PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& mo
 // And that columns in 16 bits, where config.json tells of them, are there. The group has a scheme for weights.
 PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& module, const QuantGroup& group);
 
+// Of a module whose activations have a scale from calibration: one number above zero. Throws Error(bad_input) that names the
+// tensor.
+float fixed_input_scale(const Checkpoint& checkpoint, const std::string& module);
+
 // Of everything above.
 uint64_t packed_bytes(const PackedTensors& tensors);
 

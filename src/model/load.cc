@@ -164,13 +164,7 @@ class Loader {
     if (!inputs.symmetric && inputs.type != NumberType::integer) refuse("8-bit floats with zero points");
     if (!inputs.dynamic) {
       if (inputs.strategy != Strategy::tensor) refuse("static activations with more than one scale");
-      const TensorInfo& scale = checkpoint_.need(module + ".input_scale");
-      if (scale.elements() != 1 || !is_plain_float(scale.dtype)) refuse("an input_scale that is not one F32, BF16 or F16");
-      const float value = load_float(scale.data.data(), 0, scale.dtype);
-      if (!(value > 0) || !std::isfinite(value))
-        throw Error(ErrorCode::bad_input, "load", "is " + std::to_string(value) + ", expected a number above zero; calibrate again",
-                    {.file = checkpoint_.file_of(scale), .tensor = scale.name});
-      return {.mode = ActivationMode::a8_fixed, .scale = value, .asymmetric = !inputs.symmetric, .zero = inputs.symmetric ? 0 : input_zero(module)};
+      return {.mode = ActivationMode::a8_fixed, .scale = fixed_input_scale(checkpoint_, module), .asymmetric = !inputs.symmetric, .zero = inputs.symmetric ? 0 : input_zero(module)};
     }
     switch (inputs.strategy) {
       case Strategy::token:

@@ -132,8 +132,8 @@ class Verifier {
                                        {source, smoothed_ ? &*smoothed_ : nullptr, provenance_.is_nearest(module), outliers, tensors.outlier_weight},
                                        rows_done);
       report.bytes = packed_bytes(tensors);
-      if (group->scheme.activations && !group->scheme.activations->dynamic) check_input_scale(module, report);
       if (!report.problem.empty()) complain(module, report.problem);
+      if (group->scheme.activations && !group->scheme.activations->dynamic) report.bytes += fixed_input_bytes(module);
       result_.layers.push_back(std::move(report));
     } catch (const Error& error) {
       complain(module, error.what());
@@ -151,12 +151,13 @@ class Verifier {
     }
   }
 
-  void check_input_scale(const std::string& module, LayerReport& report) {
-    const TensorInfo& scale = checkpoint_.need(module + ".input_scale");
-    report.bytes += scale.data.size();
-    if (const TensorInfo* zero = checkpoint_.find(module + ".input_zero_point")) report.bytes += zero->data.size();
-    const bool good = scale.elements() == 1 && is_plain_float(scale.dtype) && load_float(scale.data.data(), 0, scale.dtype) > 0;
-    if (!good && report.problem.empty()) report.problem = "input_scale is not one positive number";
+  // Checks the scale.
+  uint64_t fixed_input_bytes(const std::string& module) const {
+    fixed_input_scale(checkpoint_, module);
+    uint64_t bytes = 0;
+    for (const char* part : {".input_scale", ".input_zero_point"})
+      if (const TensorInfo* tensor = checkpoint_.find(module + part)) bytes += tensor->data.size();
+    return bytes;
   }
 
   static void release_rows(const Checkpoint& checkpoint, const TensorInfo& tensor, int64_t first, int64_t count) {

@@ -10,6 +10,7 @@
 #include "quant/convert_source.h"
 #include "quant/quantize.h"
 #include "quant/support.h"
+#include "quant/verify.h"
 
 namespace codecllm {
 namespace {
@@ -71,19 +72,49 @@ TEST_F(Lint, FixedActivationsWithoutScales) {
     config["config_groups"]["group_0"]["input_activations"]["dynamic"] = false;
     config["config_groups"]["group_0"]["input_activations"]["strategy"] = "tensor";
   });
-  EXPECT_TRUE(problem(model, q_ + ".input_scale is missing").error);
+  EXPECT_TRUE(problem(model, q_ + ".input_scale").error);
   std::vector<std::string> names;
   for (const LinearSpec& linear : read_spec(Checkpoint(model)).linears()) names.push_back(linear.name);
-  for (const float scale : {0.0f, -1.0f, 0.5f}) {
+  for (const std::vector<float>& scale : {std::vector<float>{0}, {-1}, {std::numeric_limits<float>::infinity()}, {0.5f, 0.5f}, {0.5f}}) {
     edit_tensors(model, [&](Tensors& tensors) {
-      for (const std::string& name : names) tensors[name + ".input_scale"] = test::make_tensor(name + ".input_scale", DType::f32, {1}, {scale});
+      for (const std::string& name : names)
+        tensors[name + ".input_scale"] = test::make_tensor(name + ".input_scale", DType::f32, {static_cast<int64_t>(scale.size())}, scale);
     });
-    EXPECT_EQ(mentions(model, q_ + ".input_scale is "), scale <= 0) << scale;
-    if (scale > 0) {
+    const bool good = scale == std::vector{0.5f};
+    EXPECT_EQ(mentions(model, q_ + ".input_scale"), !good) << scale[0];
+    EXPECT_EQ(verify(test::two_threads(), Checkpoint(model), nullptr).bad.empty(), good) << scale[0];
+    if (good) {
       EXPECT_GT(load_model(test::two_threads(), model).weights.bytes(), 0u);
     } else {
       EXPECT_NE(test::error_of([&] { load_model(test::two_threads(), model); }).find("input_scale"), std::string::npos);
     }
+  }
+}
+
+TEST_F(Lint, FormatsThatAreNotHowCodesAreStored) {
+  for (const auto& [scheme, other] : {std::pair{"int8-g32", "int-quantized"}, {"w8a8", "pack-quantized"}, {"fp8", "dense"}}) {
+    const std::string model = quantized(scheme);
+    EXPECT_FALSE(mentions(model, "is stored as")) << scheme;
+    edit_config(model, [&, format = other](OrderedJson& config) {
+      config["format"] = format;
+      config["config_groups"]["group_0"].erase("format");
+    });
+    const std::string stored = make_quant_config({{.scheme = scheme_preset(scheme)}}, {})["format"];
+    const Problem found = problem(model, q_ + " is stored as " + stored + ", and quantization_config says \"" + other + "\"");
+    EXPECT_FALSE(found.error);
+    EXPECT_NE(found.remedy.find(stored), std::string::npos);
+  }
+}
+
+TEST_F(Lint, ZeroPointsThatAreNoCodes) {
+  const std::string model = quantized("int4-g32-asym"), name = q_ + ".weight_zero_point";
+  for (const auto& [zero, good] : {std::pair{7, true}, {-8, true}, {8, false}}) {
+    edit_tensors(model, [&](Tensors& tensors) {
+      test::Tensor& tensor = tensors.at(name);
+      tensor.decl = {name, DType::i8, {64, 2}};
+      tensor.data.assign(128, static_cast<std::byte>(zero));
+    });
+    EXPECT_EQ(mentions(model, name + " holds 8, which is no code of 4 bits"), !good) << zero;
   }
 }
 
