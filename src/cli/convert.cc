@@ -50,7 +50,7 @@ void add_convert(CLI::App& app, Globals& globals) {
   command.add_option("model", a->model, "Model directory or .gguf file")->required();
   command.add_option("-o,--output", a->output, "Directory, or .gguf file, to write; must not exist")->required();
   command.add_option("--to", a->options.format, formats)->required();
-  command.add_option("--type", a->options.type, "gguf: f32, f16, bf16, q8_0, q4_0, or auto for what loses nothing")->capture_default_str();
+  command.add_option("--type", a->options.type, "gguf: f32, f16, bf16, q8_0, q4_0, or auto: symmetric integers keep their codes, all else its floats")->capture_default_str();
 }
 
 }  // namespace codecllm::cli

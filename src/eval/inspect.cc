@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 #include <mutex>
-#include <set>
 
 #include "codec/encode_tensor.h"
 #include "eval/lint.h"
@@ -57,6 +57,7 @@ class Inspector {
       done += tensor->data.size();
     }
     look_at_layers();
+    look_at_zero_points();
     look_at_files();
     if (result_.scales.count > 0) result_.scales.mean /= static_cast<double>(result_.scales.count);
     return std::move(result_);
@@ -222,12 +223,32 @@ class Inspector {
   void measure_codes(const std::string& name, const PackedReader& reader) {
     std::vector<uint64_t> histogram(256);
     std::vector<int8_t> codes(static_cast<size_t>(reader.columns()));
+    double steps = 0;
     for (int64_t row = 0; row < reader.rows(); ++row) {
       reader.codes(row, codes.data());
-      for (int8_t code : codes) ++histogram[static_cast<uint8_t>(code)];
+      for (int8_t code : codes) {
+        ++histogram[static_cast<uint8_t>(code)];
+        steps += code;
+      }
+      for (int64_t g = 0; g < reader.groups(); ++g)
+        steps -= static_cast<double>(std::min(reader.group(), reader.columns() - g * reader.group())) * reader.zero(row, g);
     }
+    if (!reader.args().symmetric) mean_steps_.push_back(steps / static_cast<double>(reader.rows() * reader.columns()));
     const auto it = std::find_if(result_.tensors.begin(), result_.tensors.end(), [&](const TensorReport& t) { return t.name == name; });
     if (it != result_.tensors.end()) it->entropy_bits = entropy(histogram);
+  }
+
+  // The weights of a layer have a mean near zero, on either side. Half a step away from it, on the same side in most layers,
+  // they are where a zero point one too large or too small puts them.
+  void look_at_zero_points() {
+    if (mean_steps_.empty()) return;
+    const auto middle = mean_steps_.begin() + static_cast<ptrdiff_t>(mean_steps_.size() / 2);
+    std::nth_element(mean_steps_.begin(), middle, mean_steps_.end());
+    if (std::fabs(*middle) <= 0.5) return;
+    char text[200];
+    std::snprintf(text, sizeof text, "the weights of most layers are %+.2f steps from zero on average, where the mean of a layer is near zero: the zero points are "
+                  "told by another convention", *middle);
+    problem(true, text, "GPTQ: set checkpoint_format to gptq_v2 if it is gptq, or the other way round; else ask the writer whether one is to be added or taken off; then compare the perplexity");
   }
 
   // Whether config.json says so itself, and no translator of another layout.
@@ -242,12 +263,11 @@ class Inspector {
 
   void look_at_files() {
     for (Problem& found : lint(checkpoint_, spec_, config_)) result_.problems.push_back(std::move(found));
-    std::set<std::string> told;
-    for (const QuantGroup& group : config_.groups())
-      for (const std::string& sentence : readers_of(group))
-        if (stored_as_told() && told.insert(sentence).second) problem(false, sentence, "for a checkpoint that vLLM and transformers load, quantize with int8 or int4-g128");
-    if (!config_.method().empty() && !spec_.tied_head &&
-        checkpoint_.find(spec_.lm_head + ".weight") != nullptr && config_.group_for(spec_.lm_head) != nullptr)
+    if (stored_as_told())
+      for (std::string& sentence : readers_of(config_.method(), config_.groups()))
+        problem(false, std::move(sentence), "for a checkpoint that vLLM and transformers load, quantize with int8 or int4-g128");
+    const TensorInfo* head = spec_.tied_head ? nullptr : checkpoint_.find(spec_.lm_head + ".weight");
+    if (head != nullptr && is_plain_float(head->dtype) && config_.group_for(spec_.lm_head) != nullptr)
       problem(false, "lm_head is stored in 16 bits and not in the ignore list, so transformers will expect codes for it",
               "add \"lm_head\" to quantization_config.ignore");
   }
@@ -257,6 +277,7 @@ class Inspector {
   ModelSpec spec_;
   QuantConfig config_;
   InspectResult result_;
+  std::vector<double> mean_steps_;  // of layers with zero points: the mean of code - zero point
 };
 
 }  // namespace

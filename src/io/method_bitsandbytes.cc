@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // LLM.int8() (Dettmers et al. 2022) as bitsandbytes stores it: rows of INT8, and SCB, the largest magnitude of each row:
 //   w = code * SCB / 127
-#include <cstring>
-
 #include "format/plain_float.h"
 #include "io/header_scanner.h"
 #include "io/quant_method.h"
@@ -23,14 +21,14 @@ void add_rows(const Checkpoint& checkpoint, const std::string& module, const Ten
   if (const TensorInfo* order = checkpoint.find(module + ".weight_format"))
     if (order->data.size() != 1 || order->data[0] != std::byte{0})
       fail(*order, "the weights are in the order of a GPU's units; save the model again with a newer bitsandbytes");
-  CodedLinear linear = {.rows = codes.shape[0], .columns = codes.shape[1], .group = codes.shape[1], .bits = 8};
-  linear.codes.resize(codes.data.size());
-  std::memcpy(linear.codes.data(), codes.data.data(), codes.data.size());
-  for (int64_t row = 0; row < linear.rows; ++row) {
+  const MappedFile& file = checkpoint.mapped_file_of(codes);
+  out.pass(codes, file);
+  const auto scales = out.make(module + ".weight_scale", DType::f32, {codes.shape[0], 1}, file);
+  for (int64_t row = 0; row < codes.shape[0]; ++row) {
     const float scale = load_float(largest.data.data(), row, DType::f32) / 127;
-    linear.scales.push_back(scale == 0 ? 0x1p-23f : scale);  // rows of zeros have SCB 0
+    store_float(scales.data(), row, DType::f32, scale == 0 ? 0x1p-23f : scale);  // rows of zeros have SCB 0
   }
-  put_packed(linear, module, checkpoint.mapped_file_of(codes), out, schemes, inputs);
+  schemes.add(module, {.name = "custom", .weights = QuantArgs{.num_bits = 8, .strategy = Strategy::channel}, .activations = inputs}, "int-quantized");
 }
 
 }  // namespace

@@ -108,6 +108,20 @@ void find_zero_points(const Finder& find, const QuantArgs& args, const std::vect
   out.zero_point_packing = find.packing(*out.zero_points, scales[0], args.num_bits, words);
 }
 
+// Some writers store those of symmetric weights, too: all in the middle. Others would make another weight of the code.
+void refuse_zero_points(const Finder& find, const TensorInfo& tensor, const QuantArgs& args, const PackedTensors& out) {
+  int64_t groups = 1, rows = tensor.elements();
+  const bool words = tensor.dtype == DType::i32 && tensor.shape.size() == 2;
+  if (words) groups = tensor.shape[1], rows = out.rows;
+  if (!words && tensor.dtype != DType::i8) return;
+  if (words && static_cast<int64_t>(packed_words(static_cast<size_t>(rows), args.num_bits)) != tensor.shape[0]) return;
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t g = 0; g < groups; ++g)
+      if ((words ? zero_point_at(tensor.data.data(), static_cast<size_t>(row), static_cast<size_t>(g), static_cast<size_t>(groups), args.num_bits, Packing::dense)
+                 : static_cast<int8_t>(tensor.data[static_cast<size_t>(row)])) != 0)
+        find.fail(tensor, "holds zero points, and quantization_config says that the weights are symmetric; set \"symmetric\" to false under weights");
+}
+
 void find_outliers(const Finder& find, PackedTensors& out) {
   out.outlier_columns = &find.need(".outlier_columns", DType::i32);
   if (out.outlier_columns->shape == std::vector<int64_t>{0}) return;
@@ -178,7 +192,11 @@ PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& mo
   const bool scalar = args.strategy == Strategy::tensor && out.scales->shape.empty();
   if (!scalar) find.expect_shape(*out.scales, scales);
 
-  if (!args.symmetric) find_zero_points(find, args, scales, out);
+  if (!args.symmetric) {
+    find_zero_points(find, args, scales, out);
+  } else if (const TensorInfo* zeros = checkpoint.find(module + ".weight_zero_point"); zeros != nullptr && args.type == NumberType::integer) {
+    refuse_zero_points(find, *zeros, args, out);
+  }
   if (group_order) {
     out.group_of_column = &find.need(".weight_g_idx", DType::i32);
     find.expect_shape(*out.group_of_column, {out.columns});

@@ -33,9 +33,6 @@ std::optional<std::string> refused_packed(const QuantArgs& weights) {
 }
 
 std::optional<std::string> refused_integer(const QuantArgs& weights, const QuantArgs& inputs) {
-  if (inputs.outliers)
-    return "only codecllm loads LLM.int8() with columns in 16 bits beside INT8 ones: vLLM refuses it, transformers warns of an unknown method and "
-           "computes garbage; others load what `convert --to bf16` makes of it";
   const std::string who = "vLLM loads integer weights with quantized activations ";
   if (weights.num_bits != 8 || inputs.num_bits != 8 || inputs.type != NumberType::integer)
     return who + "only where both are 8-bit integers";
@@ -50,9 +47,6 @@ std::optional<std::string> refused_integer(const QuantArgs& weights, const Quant
 
 std::optional<std::string> refused_float(const QuantArgs& weights, const std::optional<QuantArgs>& inputs) {
   const std::string who = "vLLM loads 8-bit float weights ";
-  if (weights.type == NumberType::float_e5m2) 
-    return "only codecllm loads 8-bit floats of type E5M2: vLLM refuses them, transformers warns of an unknown method and computes garbage; "
-           "others load fp8, fp8-channel and fp8-block, which are E4M3";
   const bool plain = weights.strategy == Strategy::tensor || weights.strategy == Strategy::channel;
   const bool block = weights.strategy == Strategy::block && weights.block == std::array<int, 2>{128, 128};
   if (weights.num_bits != 8)
@@ -69,12 +63,11 @@ std::optional<std::string> refused_float(const QuantArgs& weights, const std::op
   return std::nullopt;
 }
 
-// Schemes that compressed-tensors has no words for; others would read its words and compute something else.
+}  // namespace
+
 bool is_codecllms_own(const QuantScheme& scheme) {
   return (scheme.weights && scheme.weights->type == NumberType::float_e5m2) || (scheme.activations && scheme.activations->outliers);
 }
-
-}  // namespace
 
 bool stores_bytes(const QuantScheme& scheme) {
   const std::string format = format_of(scheme);

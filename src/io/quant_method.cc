@@ -69,8 +69,7 @@ Json SchemeList::config() const {
   return out;
 }
 
-void put_packed(const CodedLinear& linear, const std::string& module, const MappedFile& file, Translation& out, SchemeList& schemes,
-                const std::optional<QuantArgs>& activations) {
+void put_packed(const CodedLinear& linear, const std::string& module, const MappedFile& file, Translation& out, SchemeList& schemes) {
   const int64_t rows = linear.rows, columns = linear.columns, groups = columns / linear.group;
   const auto words = [&](int64_t n) { return static_cast<int64_t>(packed_words(static_cast<size_t>(n), linear.bits)); };
   const auto packed = out.make(module + ".weight_packed", DType::i32, {rows, words(columns)}, file);
@@ -99,7 +98,7 @@ void put_packed(const CodedLinear& linear, const std::string& module, const Mapp
   if (scattered)
     std::memcpy(out.make(module + ".weight_g_idx", DType::i32, {columns}, file).data(), linear.group_of_column.data(),
                 linear.group_of_column.size() * 4);
-  schemes.add(module, {.name = "custom", .weights = args, .activations = activations}, "pack-quantized", scattered);
+  schemes.add(module, {.name = "custom", .weights = args}, "pack-quantized", scattered);
 }
 
 }  // namespace codecllm

@@ -45,7 +45,6 @@ struct CodedLinear {
 };
 
 // Writes it as pack-quantized and notes its scheme; symmetric where all zeros are 0.
-void put_packed(const CodedLinear& linear, const std::string& module, const MappedFile& file, Translation& out, SchemeList& schemes,
-                const std::optional<QuantArgs>& activations = std::nullopt);
+void put_packed(const CodedLinear& linear, const std::string& module, const MappedFile& file, Translation& out, SchemeList& schemes);
 
 }  // namespace codecllm

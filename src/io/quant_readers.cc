@@ -1,9 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/quant_readers.h"
 
+#include <algorithm>
+
 namespace codecllm {
 
-std::vector<std::string> readers_of(const QuantGroup& group) {
+namespace {
+
+const std::string kUnknownMethod = ": vLLM refuses it, transformers warns of an unknown method and computes garbage; ";
+
+std::vector<std::string> readers_of_codecllm(const std::vector<QuantGroup>& groups) {
+  std::vector<std::string> sentences;
+  for (const QuantGroup& group : groups) {
+    const auto& [name, weights, activations, plain] = group.scheme;
+    if (activations && activations->outliers)
+      sentences.push_back(activations->outliers->stored
+                              ? "only codecllm loads LLM.int8() with columns in 16 bits beside INT8 ones" + kUnknownMethod + "others load what `convert --to bf16` makes of it"
+                              : "only codecllm loads LLM.int8() told so" + kUnknownMethod + "`convert --to compressed-tensors` makes plain W8A8 of it, which others load");
+    else if (weights && weights->type == NumberType::float_e5m2)
+      sentences.push_back("only codecllm loads 8-bit floats of type E5M2" + kUnknownMethod + "others load fp8, fp8-channel and fp8-block, which are E4M3");
+  }
+  if (groups.empty()) sentences.push_back("only codecllm loads entropy-coded weights");
+  if (sentences.empty())
+    sentences.push_back("only codecllm loads the method codecllm" + kUnknownMethod + "`convert --to compressed-tensors` tells the same codes as others know them");
+  return sentences;
+}
+
+std::vector<std::string> readers_of_group(const QuantGroup& group) {
   std::vector<std::string> sentences;
   if (auto sentence = refused_by(group.scheme)) sentences.push_back(*std::move(sentence));
   const auto& weights = group.scheme.weights;
@@ -15,6 +38,19 @@ std::vector<std::string> readers_of(const QuantGroup& group) {
     sentences.push_back("compressed-tensors 0.20 and those who use it refuse activation order (actorder 'group', weight_g_idx), which older "
                         "ones load; convert to gptq to keep it, or to bf16");
   return sentences;
+}
+
+}  // namespace
+
+std::vector<std::string> readers_of(const std::string& method, const std::vector<QuantGroup>& groups) {
+  std::vector<std::string> all, unlike;
+  if (method == "codecllm") all = readers_of_codecllm(groups);
+  else
+    for (const QuantGroup& group : groups)
+      for (std::string& sentence : readers_of_group(group)) all.push_back(std::move(sentence));
+  for (std::string& sentence : all)
+    if (std::find(unlike.begin(), unlike.end(), sentence) == unlike.end()) unlike.push_back(std::move(sentence));
+  return unlike;
 }
 
 }  // namespace codecllm

@@ -8,8 +8,8 @@
 
 namespace codecllm {
 
-// What the user of a program that reads compressed-tensors must know about modules that are stored so: who will refuse them
-// (refused_by), and what has to be asked for. Whole sentences.
-std::vector<std::string> readers_of(const QuantGroup& group);
+// What the user of a program that reads a checkpoint with this quant_method must know: who will refuse its groups (none: it is
+// entropy-coded), and what has to be asked for. Whole sentences, none twice.
+std::vector<std::string> readers_of(const std::string& method, const std::vector<QuantGroup>& groups);
 
 }  // namespace codecllm

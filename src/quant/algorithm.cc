@@ -15,7 +15,12 @@ namespace {
 std::vector<Grid> solve_gptq(const Context& context, const BlockInput&, LayerTask& task, const InputKnowledge& input,
                              const AlgorithmOptions& options) {
   const GptqOptions gptq_options = {.damping = options.damping, .act_order = options.act_order, .clip = options.clip};
-  return task.coded_bits > 0 ? gptq_rate(context, task, input.gram, gptq_options) : gptq(context, task, input.gram, gptq_options);
+  // Where nothing was seen, all inputs are taken to be alike, which makes it rounding to nearest.
+  const auto n = static_cast<size_t>(task.linear.columns);
+  std::vector<float> alike(input.largest > 0 ? 0 : n * n);
+  for (size_t j = 0; j * j < alike.size(); ++j) alike[j * n + j] = 1;
+  const std::vector<float>& gram = alike.empty() ? input.gram : alike;
+  return task.coded_bits > 0 ? gptq_rate(context, task, gram, gptq_options) : gptq(context, task, gram, gptq_options);
 }
 
 std::vector<float> smooth_awq(const Context& context, const BlockInput& value, const std::vector<LayerTask>& readers,
@@ -65,11 +70,9 @@ Algorithm algorithm_named(const std::string& name) {
   const Algorithm& first = single(std::string_view(name).substr(0, plus));
   if (plus == std::string::npos) return first;
   const Algorithm& second = single(std::string_view(name).substr(plus + 1));
-  if ((first.smooth != nullptr) == (second.smooth != nullptr) || (first.solve != nullptr) == (second.solve != nullptr))
-    throw Error(ErrorCode::bad_call, "quantize", "'" + name + "': of two algorithms one must smooth and the other find the codes");
-  return {name, first.statistics | second.statistics, first.sees_quantized || second.sees_quantized,
-          first.norms_only || second.norms_only,
-          first.smooth != nullptr ? first.smooth : second.smooth, first.solve != nullptr ? first.solve : second.solve,
+  if (first.smooth == nullptr || second.smooth != nullptr || second.solve == nullptr)
+    throw Error(ErrorCode::bad_call, "quantize", "'" + name + "': of two algorithms the first must smooth (awq, smoothquant) and the second only find the codes (gptq)");
+  return {name, first.statistics | second.statistics, first.sees_quantized || second.sees_quantized, first.norms_only, first.smooth, second.solve,
           first.parameters + " " + second.parameters};
 }
 
@@ -81,14 +84,8 @@ Algorithm find_algorithm(const AlgorithmOptions& options) {
 }
 
 std::string without_smoothing(const std::string& name) {
-  std::string left;
-  for (size_t at = 0; at < name.size();) {
-    const std::string part = name.substr(at, name.find('+', at) - at);
-    const Algorithm& algorithm = single(part);
-    if (algorithm.smooth == nullptr || algorithm.solve != nullptr) left += (left.empty() ? "" : "+") + part;
-    at += part.size() + 1;
-  }
-  return left.empty() ? "rtn" : left;
+  if (const size_t plus = name.find('+'); plus != std::string::npos) return name.substr(plus + 1);
+  return single(name).solve == nullptr ? "rtn" : name;
 }
 
 }  // namespace codecllm

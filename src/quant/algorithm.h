@@ -44,7 +44,7 @@ struct Algorithm {
   bool calibrates() const { return statistics != 0; }
 };
 
-// By name, or two joined by "+" of which one smooths and the other finds codes ("smoothquant+gptq"). Throws Error(bad_call)
+// By name, or two joined by "+" of which the first smooths and the second finds codes ("smoothquant+gptq", "awq+gptq"). Throws Error(bad_call)
 // that lists the algorithms.
 Algorithm algorithm_named(const std::string& name);
 

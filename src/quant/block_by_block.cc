@@ -173,7 +173,7 @@ class BlockPipeline {
     for_layers([&](const BlockInput& input, const TensorJob& job) {
       if (!job.calibrated_inputs() || sink_.is_done(input_scale_name(job.module))) return;
       const Range range = observed_range(known.find(input.tap)->second.seen, *job.inputs, calibration_.observer);
-      sink_.write_input_scale(job, fit_grid(range, *job.inputs, ScaleRule::restricted, DType::f32));
+      sink_.write_input_scale(job, fit_grid(range, *job.inputs, rule_, DType::f32));
     });
   }
 

@@ -12,7 +12,7 @@ namespace codecllm {
 
 struct ConvertOptions {
   std::string format;           // a row of convert_target.def
-  std::string type = "auto";    // gguf: f32, f16, bf16, q8_0, q4_0, or what loses nothing
+  std::string type = "auto";    // gguf: f32, f16, bf16, q8_0, q4_0; auto: symmetric integers keep their codes, all else its floats
 };
 
 struct ConvertedTensor {

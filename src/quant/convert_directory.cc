@@ -95,41 +95,68 @@ void DirectoryWriter::finish(OrderedJson config) {
 
 namespace {
 
-// All tensors as they are, told as compressed-tensors tells them.
-void copy_all(ConvertJob& job, const std::string& method) {
-  bool kept = false;
-  for (const LinearSpec& linear : job.linears()) {
-    const SourceLinear source(job.checkpoint, job.config, linear);  // refuses what cannot be told so
-    kept = kept || source.keeps_columns();
-    if (kept && method != "codecllm")
-      throw Error(ErrorCode::unsupported, "convert", "columns in 16 bits beside INT8 ones have no place in " + method + "; convert to bf16, gptq or gguf",
-                  {.file = job.checkpoint.file_of(source.tensor()), .tensor = source.tensor().name});
-  }
+// What the source's config.json says of quantization, null where nothing.
+OrderedJson quantization_of(const ConvertJob& job) {
+  const Json& all = job.checkpoint.config();
+  for (const char* key : {"quantization_config", "compression_config"})  // as older files call it
+    if (const auto it = all.find(key); it != all.end() && it->is_object()) return OrderedJson(*it);
+  return nullptr;
+}
+
+// All tensors as they are, with these words about them.
+void copy_all(ConvertJob& job, OrderedJson quantization) {
   DirectoryWriter writer(job);
   for (const TensorInfo* tensor : job.checkpoint.tensors()) writer.add_copy(*tensor);
   OrderedJson config = config_without_quantization(job.checkpoint);
-  const Json& all = job.checkpoint.config();
-  auto it = all.find("quantization_config");
-  if (it == all.end() || it->is_null()) it = all.find("compression_config");  // as older files call it
-  if (it != all.end() && it->is_object()) {
-    OrderedJson quantization = OrderedJson(*it);
-    quantization["quant_method"] = method;
-    if (method == "codecllm") quantization["version"] = kept ? kNewestCodecllmQuantVersion : kCodecllmQuantVersion;
+  if (quantization.is_object()) {
+    for (std::string& sentence : readers_of(quantization["quant_method"].get<std::string>(), job.config.groups())) job.note(std::move(sentence));
     config["quantization_config"] = std::move(quantization);
-    std::set<std::string> told;
-    for (const QuantGroup& group : job.config.groups())
-      for (const std::string& sentence : readers_of(group))
-        if (method != "codecllm" && told.insert(sentence).second) job.note(sentence);
   }
   writer.finish(std::move(config));
+}
+
+// Throws Error(unsupported) for codes that compressed-tensors has no words for.
+void check_expressible(const ConvertJob& job) {
+  for (const LinearSpec& linear : job.linears()) {
+    const SourceLinear source(job.checkpoint, job.config, linear);
+    const auto refuse = [&](const std::string& what) {
+      throw Error(ErrorCode::unsupported, "convert", what + " no place in compressed-tensors; convert to bf16, gptq or gguf",
+                  {.file = job.checkpoint.file_of(source.tensor()), .tensor = source.tensor().name});
+    };
+    if (source.keeps_columns()) refuse("columns in 16 bits beside INT8 ones have");
+    if (source.args() != nullptr && source.args()->type == NumberType::float_e5m2) refuse("8-bit floats of type E5M2 have");
+  }
 }
 
 }  // namespace
 
 namespace convert_target {
 
-void to_compressed_tensors(ConvertJob& job) { copy_all(job, "compressed-tensors"); }
-void to_codecllm(ConvertJob& job) { copy_all(job, "codecllm"); }
+void to_compressed_tensors(ConvertJob& job) {
+  check_expressible(job);
+  OrderedJson quantization = quantization_of(job);
+  if (quantization.is_object()) {
+    quantization["quant_method"] = "compressed-tensors";
+    if (quantization.contains("version") && quantization["version"].is_number()) quantization.erase("version");  // codecllm's
+    bool rule = false;
+    for (OrderedJson& group : quantization["config_groups"])
+      if (OrderedJson& inputs = group["input_activations"]; inputs.is_object()) rule = inputs.erase("outliers") > 0 || rule;
+    if (rule) job.note("compressed-tensors has no words for LLM.int8()'s rule that large features stay in 16 bits: as plain W8A8, which this is now, they are rounded too");
+  }
+  copy_all(job, std::move(quantization));
+}
+
+void to_codecllm(ConvertJob& job) {
+  for (const LinearSpec& linear : job.linears()) SourceLinear(job.checkpoint, job.config, linear);  // refuses what cannot be told so
+  OrderedJson quantization = quantization_of(job);
+  if (quantization.is_object()) {
+    const auto& groups = job.config.groups();
+    quantization["quant_method"] = "codecllm";
+    const bool outliers = std::any_of(groups.begin(), groups.end(), [](const QuantGroup& g) { return g.scheme.activations && g.scheme.activations->outliers; });
+    quantization["version"] = outliers ? kNewestCodecllmQuantVersion : kCodecllmQuantVersion;
+  }
+  copy_all(job, std::move(quantization));
+}
 
 void to_bf16(ConvertJob& job) {
   DirectoryWriter writer(job);

@@ -88,22 +88,30 @@ Fp8Layer fp8_layer(const Context& context, const SourceLinear& source) {
   return out;
 }
 
+// Whether its activations are E4M3 in groups of a block's width already.
+bool reads_groups(const ConvertJob& job, const SourceLinear& source) {
+  const QuantGroup* group = source.args() != nullptr ? job.config.group_for(source.linear().name) : nullptr;
+  if (group == nullptr || !group->scheme.activations) return false;
+  const QuantArgs& inputs = *group->scheme.activations;
+  return inputs.type == NumberType::floating && inputs.strategy == Strategy::group && inputs.group_size == kFp8Block;
+}
+
 }  // namespace
 
 void convert_target::to_fp8_block(ConvertJob& job) {
   DirectoryWriter writer(job);
   std::set<std::string, std::less<>> modules;
-  bool fixed_inputs = false;
+  bool other_inputs = false;
   for (const LinearSpec& linear : job.linears()) {
     const SourceLinear source(job.checkpoint, job.config, linear);
     const bool head = linear.kind == LinearKind::lm_head;  // stays plain
     if (head && source.args() == nullptr) continue;
     modules.insert(linear.name);
-    fixed_inputs = fixed_inputs || job.checkpoint.find(linear.name + ".input_scale") != nullptr;
     if (head) {
       writer.add_floats(source, DType::f32);
       continue;
     }
+    other_inputs = other_inputs || !reads_groups(job, source);
     const std::string weight = linear.name + ".weight", scale = weight + "_scale_inv";
     writer.add({{weight, DType::f8_e4m3, {linear.rows, linear.columns}}, {scale, DType::f32, {fp8_blocks(linear.rows), fp8_blocks(linear.columns)}}},
                [&job, source, weight, scale](PartialOutput& output) {
@@ -114,7 +122,7 @@ void convert_target::to_fp8_block(ConvertJob& job) {
                });
   }
   writer.add_others(modules);
-  if (fixed_inputs) job.note("this layout has no fixed scales of activations: they are found at run time, in groups of 128");
+  if (other_inputs) job.note("in this layout activations are rounded, too: to E4M3 in groups of 128, with scales that are found at run time; the source does otherwise");
   OrderedJson config = config_without_quantization(job.checkpoint);
   config["quantization_config"] = {{"quant_method", "fp8"}, {"fmt", "e4m3"}, {"activation_scheme", "dynamic"},
                                    {"weight_block_size", {kFp8Block, kFp8Block}}, {"modules_to_not_convert", OrderedJson::array({"lm_head"})}};

@@ -79,6 +79,8 @@ class GgufTarget {
     const std::string final_header = gguf_layout(metadata, decls_).header;
     file.file().write_at(0, final_header.data(), final_header.size());
     file.commit();
+    if (!wanted_ && rounded_scales_ > 0)
+      job_.note("the scales of " + std::to_string(rounded_scales_) + " tensors were rounded to F16, which Q8_0 and Q4_0 have; --type f32 keeps every weight as it is");
     job_.result.bytes = layout.file_bytes;
   }
 
@@ -141,7 +143,7 @@ class GgufTarget {
     });
   }
 
-  // What loses nothing unless a type was asked for: 4-bit codes go into Q4_0, others into Q8_0.
+  // Unless a type was asked for, symmetric integers keep their codes, of 4 bits in Q4_0, others in Q8_0, and all else is kept in floats.
   const GgufCoding* choose(const SourceLinear& source) const {
     if (source.linear().columns % kGgufBlock != 0) return nullptr;
     GgmlType type = GgmlType::q8_0;
@@ -201,6 +203,7 @@ class GgufTarget {
         coding.write(block, out.data() + (row * groups + g) * block_bytes);
       }
     job_.tell(name, std::string(ggml_traits(coding.type).name), linear.change);
+    rounded_scales_ += linear.change.exact ? 0 : 1;
     return out;
   }
 
@@ -252,6 +255,7 @@ class GgufTarget {
   std::vector<GgufDecl> decls_;
   std::vector<Maker> makers_;
   std::map<GgmlType, int> count_;  // linear layers by type
+  int rounded_scales_ = 0;         // layers in blocks that are not the source's weights to the bit
 };
 
 }  // namespace

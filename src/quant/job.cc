@@ -209,7 +209,7 @@ class Planner {
   void make_coded_config() {
     job_.config["quantization_config"] = {{"quant_method", "codecllm"}, {"version", kCodecllmQuantVersion}, {"format", "coded"},
                                           {"scheme", options_.scheme.name}, {"container", kContainerVersion}};
-    job_.notes.push_back("only codecllm loads entropy-coded weights");
+    for (std::string& sentence : readers_of("codecllm", {})) job_.notes.push_back(std::move(sentence));
   }
 
   void make_config() {
@@ -236,10 +236,9 @@ class Planner {
       group->targets.push_back(linear.name);
     }
     if (groups.size() == 1) groups[0].targets = {"Linear"};
-    for (const QuantGroup& group : groups)
-      for (std::string& sentence : readers_of(group))
-        if (std::find(job_.notes.begin(), job_.notes.end(), sentence) == job_.notes.end()) job_.notes.push_back(std::move(sentence));
-    job_.config["quantization_config"] = make_quant_config(groups, ignore);
+    OrderedJson config = make_quant_config(groups, ignore);
+    for (std::string& sentence : readers_of(config["quant_method"].get<std::string>(), groups)) job_.notes.push_back(std::move(sentence));
+    job_.config["quantization_config"] = std::move(config);
   }
 
   const Checkpoint& checkpoint_;

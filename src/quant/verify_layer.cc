@@ -56,6 +56,7 @@ double floor_of(const QuantArgs& args, const LayerOrigin& origin) { return origi
 
 struct Sums {
   double signal = 0, noise = 0, product = 0;  // of w w, (w - w') squared and w w'
+  double steps = 0;                           // of (w' - w) / scale
 };
 
 struct RowResult : Sums {
@@ -119,6 +120,7 @@ RowResult check_row(const PackedReader& reader, const QuantArgs& args, const Lay
     result.signal += w * w;
     result.product += w * values[k];
     result.noise += error * error;
+    result.steps -= error / static_cast<double>(reader.scale(row, k / group));
     result.max_error = std::max(result.max_error, std::fabs(error));
   }
   result.bad_source = !std::isfinite(result.signal);
@@ -157,6 +159,13 @@ std::string judge(const LayerReport& report, const Sums& sums, const PackedReade
   if (origin.nearest && args.strategy == Strategy::tensor && args.type == NumberType::integer && !fits_tensor(reader, rows, args))
     return "the scale is not what the largest weight gives";
   if (std::string problem = gain_problem(sums.signal, sums.product); !problem.empty()) return problem;
+  if (sums.product == 0) return "all weights became zero";
+  const double drift = sums.steps / static_cast<double>(report.weights);
+  if (args.type == NumberType::integer && std::fabs(drift) > 0.5) {
+    char text[120];
+    std::snprintf(text, sizeof text, "the weights come back %+.2f steps off on average: the zero points are told by another convention", drift);
+    return text;
+  }
   const double floor = floor_of(args, origin);
   if (report.sqnr_db < floor || (origin.nearest && report.poor_rows * 20 > filled)) {
     char text[200];
@@ -197,6 +206,7 @@ LayerReport check_layer(const Context& context, const std::string& module, const
     sums.signal += row.signal;
     sums.noise += row.noise;
     sums.product += row.product;
+    sums.steps += row.steps;
     report.max_abs_error = std::max(report.max_abs_error, row.max_error);
     if (row.signal > 0 && sqnr_db(row.signal, row.noise) < floor) ++report.poor_rows;
   }

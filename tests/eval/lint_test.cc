@@ -106,6 +106,53 @@ TEST_F(Lint, FormatsThatAreNotHowCodesAreStored) {
   }
 }
 
+// As a file of GPTQ's version 2 that is told as version 1: the weights are one step off, in every layer.
+TEST_F(Lint, ZeroPointsOfAnotherConvention) {
+  const std::string model = quantized("int4-g32-asym");
+  convert_checkpoint(test::two_threads(), model, temp_ / "gptq", {.format = "gptq"});
+  EXPECT_FALSE(mentions(temp_ / "gptq", "steps from zero on average"));
+  EXPECT_TRUE(verify(test::two_threads(), Checkpoint(temp_ / "gptq"), nullptr).bad.empty());
+  edit_config(temp_ / "gptq", [](OrderedJson& config) { config["checkpoint_format"] = "gptq"; });
+  const Problem found = problem(temp_ / "gptq", "steps from zero on average");
+  EXPECT_TRUE(found.error);
+  EXPECT_NE(found.remedy.find("gptq_v2"), std::string::npos);
+  const Checkpoint reference(test::model_data("llama-bf16")), checkpoint(temp_ / "gptq");
+  const VerifyResult verified = verify(test::two_threads(), checkpoint, &reference);
+  ASSERT_EQ(verified.bad.size(), 14u);
+  for (const std::string& bad : verified.bad) EXPECT_NE(bad.find("steps off on average"), std::string::npos) << bad;
+}
+
+TEST_F(Lint, ZeroPointsOfSymmetricWeights) {
+  for (const auto& [scheme, middle] : {std::pair{"int4-g32-asym", 0x88}, {"int8-asym", 0x80}}) {
+    const std::string model = quantized(scheme);
+    edit_config(model, [](OrderedJson& config) { config["config_groups"]["group_0"]["weights"]["symmetric"] = true; });
+    EXPECT_TRUE(problem(model, "set \"symmetric\" to false").error);
+    EXPECT_NE(test::error_of([&] { load_model(test::two_threads(), model); }).find("weight_zero_point"), std::string::npos);
+    // Those of symmetric weights, which some writers store.
+    edit_tensors(model, [byte = static_cast<std::byte>(middle)](Tensors& tensors) {
+      for (auto& [name, tensor] : tensors)
+        if (name.ends_with(".weight_zero_point")) std::fill(tensor.data.begin(), tensor.data.end(), byte);
+    });
+    EXPECT_FALSE(mentions(model, "symmetric"));
+    EXPECT_GT(load_model(test::two_threads(), model).weights.bytes(), 0u);
+  }
+}
+
+TEST_F(Lint, AHeadThatIsStoredAsCodes) {
+  QuantizeOptions options = {.scheme = scheme_preset("w8a8"), .selection = {.only = {"*"}, .ignore = {}}};
+  quantize_checkpoint(test::two_threads(), test::model_data("llama-bf16"), temp_ / "head", options);
+  EXPECT_FALSE(mentions(temp_ / "head", "lm_head is stored in 16 bits"));
+  const std::string model = quantized("w8a8");
+  edit_config(model, [](OrderedJson& config) { config["ignore"] = OrderedJson::array(); });
+  EXPECT_FALSE(problem(model, "lm_head is stored in 16 bits").error);
+}
+
+TEST_F(Lint, WhoLoadsTheMethodCodecllm) {
+  const std::string model = quantized("int8");
+  convert_checkpoint(test::two_threads(), model, temp_ / "own", {.format = "codecllm"});
+  EXPECT_FALSE(problem(temp_ / "own", "only codecllm loads the method codecllm").error);
+}
+
 TEST_F(Lint, ZeroPointsThatAreNoCodes) {
   const std::string model = quantized("int4-g32-asym"), name = q_ + ".weight_zero_point";
   for (const auto& [zero, good] : {std::pair{7, true}, {-8, true}, {8, false}}) {

@@ -5,6 +5,7 @@
 
 #include <ctime>
 
+#include "io/quant_readers.h"
 #include "io/support.h"
 
 namespace codecllm {
@@ -238,7 +239,14 @@ TEST(MakeQuantConfig, ReadsBackForEveryPreset) {
     // What compressed-tensors has words for is told in them, though vLLM refuses some.
     const bool ours = preset.name == "fp8-e5m2" || preset.name == "llm-int8";
     EXPECT_EQ(config.method(), ours ? "codecllm" : "compressed-tensors") << preset.name;
-    EXPECT_EQ(refused_by(preset).has_value(), ours || preset.name == "int8-tensor" || preset.name == "w8a8-tensor") << preset.name;
+    const std::vector<std::string> told = readers_of(config.method(), config.groups());
+    ASSERT_EQ(told.size(), ours || preset.name == "int8-tensor" || preset.name == "w8a8-tensor" ? 1u : 0u) << preset.name;
+    if (ours) {
+      EXPECT_THAT(told[0], HasSubstr("computes garbage")) << preset.name;
+    }
+    const std::vector<std::string> as_codecllm = readers_of("codecllm", config.groups());
+    ASSERT_EQ(as_codecllm.size(), 1u) << preset.name;
+    EXPECT_THAT(as_codecllm[0], HasSubstr("only codecllm loads")) << preset.name;
     // Older readers would take columns of outliers for zeros.
     EXPECT_EQ(json["version"] == 2, preset.name == "llm-int8");
   }

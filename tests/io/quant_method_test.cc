@@ -305,10 +305,11 @@ TEST(QuantMethod, BitsAndBytes) {
   maker.put("m.weight_format", DType::u8, {}, std::vector<uint8_t>{0});
   const std::string config = R"({"quant_method": "bitsandbytes", "load_in_8bit": true, "llm_int8_threshold": 6.0})";
   const Checkpoint checkpoint(maker.write(dir, config));
-  EXPECT_EQ(checkpoint.find("m.weight"), nullptr);
   EXPECT_EQ(checkpoint.find("m.weight_format"), nullptr);
+  EXPECT_EQ(QuantConfig::read(checkpoint.config(), "f").groups()[0].format, "int-quantized");
   int8_t codes[8];
-  unpack_row(checkpoint.need("m.weight_packed").data.data(), 0, 8, 8, Packing::dense, codes);
+  ASSERT_EQ(checkpoint.need("m.weight").data.size(), sizeof codes);
+  std::memcpy(codes, checkpoint.need("m.weight").data.data(), sizeof codes);
   EXPECT_THAT(codes, testing::ElementsAre(-127, 0, 5, 127, 1, 2, 3, -128));
   EXPECT_EQ(load_float(checkpoint.need("m.weight_scale").data.data(), 0, DType::f32), 2.0f / 127);
   EXPECT_GT(load_float(checkpoint.need("m.weight_scale").data.data(), 1, DType::f32), 0);

@@ -124,7 +124,7 @@ TEST(Gptq, OutputErrorIsBelowThatOfRounding) {
   }
 }
 
-TEST(Gptq, AnInputNeverSeenGetsNoWeightAndAnEmptyGramIsRounding) {
+TEST(Gptq, AnInputNeverSeenGetsNoWeight) {
   LayerProblem p = std::move(problems()[0]);
   const int64_t n = p.task.linear.columns;
   std::vector<float> gram = p.gram;

@@ -142,6 +142,7 @@ TEST(Calibrate, NamesLayersThatSawNothing) {
     };
     EXPECT_EQ(names("model.layers.1.mlp.gate_proj saw nothing but zeros"), 1) << algorithm;
     EXPECT_EQ(names("model.layers.0.mlp.gate_proj saw nothing"), 0) << algorithm;
+    for (const LayerReport& layer : result.layers) EXPECT_GT(layer.sqnr_db, 3) << algorithm << " " << layer.name;  // never zeros
   }
 }
 

@@ -205,6 +205,30 @@ TEST(ConvertSchemes, ColumnsInSixteenBitsGoAlong) {
   test::error_of([&] { test::converted(source, dir / "ct", "compressed-tensors"); }, ErrorCode::unsupported);
 }
 
+TEST(ConvertSchemes, WhatOthersWillMakeOfItIsTold) {
+  const TempDirectory dir;
+  const std::string model = model_with_tokenizer(dir), int8 = quantized(dir, model, "int8"), outliers = quantized(dir, model, "llm-int8");
+  EXPECT_THAT(converted(int8, dir / "own", "codecllm").notes, Contains(HasSubstr("only codecllm loads")));
+  EXPECT_EQ(quantization_of(dir / "own")["version"], 1);
+  // LLM.int8() without columns is W8A8 to others.
+  const ConvertResult plain = convert_and_check(outliers, dir / "w8a8", "compressed-tensors");
+  EXPECT_EQ(plain.requantized(), 0);
+  EXPECT_THAT(plain.notes, Contains(HasSubstr("plain W8A8")));
+  const Json quantization = quantization_of(dir / "w8a8");
+  EXPECT_EQ(quantization["quant_method"], "compressed-tensors");
+  EXPECT_EQ(QuantConfig::read(read_json_file(dir / "w8a8/config.json"), "").groups().front().scheme, scheme_preset("w8a8"));
+  EXPECT_FALSE(quantization.contains("version"));
+  converted(outliers, dir / "own outliers", "codecllm");
+  EXPECT_EQ(quantization_of(dir / "own outliers")["version"], 2);
+  // Activations that this layout rounds otherwise.
+  for (const char* scheme : {"int8", "fp8", "fp8-block"}) {
+    const ConvertResult blocks = converted(scheme == std::string("int8") ? int8 : quantized(dir, model, scheme), dir / (std::string(scheme) + "-blocks"), "fp8-block");
+    EXPECT_EQ(std::any_of(blocks.notes.begin(), blocks.notes.end(), [](const std::string& note) { return note.find("activations are rounded") != note.npos; }),
+              scheme != std::string("fp8-block")) << scheme;
+  }
+  EXPECT_THAT(converted(quantized(dir, model, "int4-g32-asym"), dir / "gptq", "gptq").notes, Contains(HasSubstr("one step off")));
+}
+
 TEST(ConvertSchemes, WhatCannotBeToldIsRefused) {
   const TempDirectory dir;
   const std::string model = model_with_tokenizer(dir), coded = quantized(dir, model, "int8-coded");

@@ -56,6 +56,17 @@ TEST(Convert, IntegersGoIntoGgufBitByBit) {
   }
 }
 
+TEST(Convert, ScalesThatGgufRoundsAreTold) {
+  const TempDirectory dir;
+  const std::string model = quantized(dir, test::model_data("llama"), "int8");  // F32
+  const auto told = [](const ConvertResult& result) {
+    return std::any_of(result.notes.begin(), result.notes.end(), [](const std::string& note) { return note.find("rounded to F16") != note.npos; });
+  };
+  write_file_atomically(model + "/tokenizer.json", read_file(model_with_tokenizer(dir) + "/tokenizer.json"));
+  EXPECT_TRUE(told(converted(model, dir / "auto.gguf", "gguf")));
+  EXPECT_FALSE(told(converted(model, dir / "f32.gguf", "gguf", "f32")));
+}
+
 TEST(Convert, TypesOfGgufThatLoseSomethingSayHowMuch) {
   const TempDirectory dir;
   const std::string model = model_with_tokenizer(dir);

@@ -61,7 +61,8 @@ TEST(Recipe, WhatItDoesNotKnowIsAnError) {
   names(refusal(step(R"({"scheme": "int8", "parameters": {"dampening": 1}})")), {"step 1: parameters", "'dampening'"});
   names(refusal(step(R"({"scheme": "int8", "parameters": {"alpha": 0.5}})")), {"parameters of rtn", "'alpha'", "there are: clip"});
   names(refusal(step(R"({"scheme": "int8", "algorithm": "gptq", "parameters": {"damping": 0.1, "alpha": 0.5}})")), {"parameters of gptq", "clip, damping, act_order"});
-  names(refusal(step(R"({"scheme": "int8", "algorithm": "awq+smoothquant", "parameters": {"alpha": 0.5}})")), {"one must smooth"});
+  names(refusal(step(R"({"scheme": "int8", "algorithm": "awq+smoothquant", "parameters": {"alpha": 0.5}})")), {"the first must smooth"});
+  names(refusal(step(R"({"scheme": "int8", "algorithm": "gptq+awq", "parameters": {"clip": true}})")), {"the first must smooth"});
   names(refusal(step(R"({"scheme": "none", "algorithm": "gptq"})")), {"step 1", "stay in 16 bits"});
   names(refusal(step(R"({"scheme": {"weights": {"num_bits": 4, "scale_dtype": "torch.float8_e4m3fn"}}})")), {"step 1: scheme's weights", "scale_dtype", "torch.bfloat16"});
   names(refusal(step(R"({"scheme": {"weights": {"bits": 4}}})")), {"'bits'", "num_bits"});

@@ -41,7 +41,7 @@ class SmoothingPlan : public ::testing::Test {
 };
 
 TEST_F(SmoothingPlan, WholeModelsAreSmoothedWithoutAWord) {
-  for (const char* algorithm : {"awq", "smoothquant", "smoothquant+gptq"}) {
+  for (const char* algorithm : {"awq", "smoothquant", "smoothquant+gptq", "awq+gptq"}) {
     EXPECT_TRUE(notes(options(algorithm)).empty()) << algorithm;
     EXPECT_TRUE(notes(options(algorithm, {"mlp"})).empty()) << algorithm;
     EXPECT_TRUE(notes(options(algorithm, {"attention"})).empty()) << algorithm;
@@ -93,6 +93,7 @@ TEST_F(SmoothingPlan, ProvenanceClaimsWhatWasDone) {
   EXPECT_EQ(none["nearest"].size(), 2u);
   EXPECT_TRUE(none["smoothing"].empty());
   EXPECT_EQ(made("gptq", options("smoothquant+gptq", {"*.down_proj"}))["algorithm"], "gptq");
+  EXPECT_EQ(made("gptq after awq", options("awq+gptq", {"*.down_proj"}))["algorithm"], "gptq");
 
   const Json some = made("some", options("smoothquant"));
   EXPECT_EQ(some["algorithm"], "smoothquant");

@@ -82,6 +82,17 @@ INSTANTIATE_TEST_SUITE_P(, StaticScales, ::testing::Combine(::testing::Values("l
                            return name;
                          });
 
+TEST(StaticActivations, FollowTheScaleRule) {
+  const TempDirectory temp;
+  test::calibrated_model(temp, "llama-bf16");
+  QuantizeOptions options = static_options(temp);
+  quantize_checkpoint(test::two_threads(), temp / "m", temp / "ours", options);
+  options.scale_rule = ScaleRule::full;
+  EXPECT_TRUE(quantize_checkpoint(test::two_threads(), temp / "m", temp / "theirs", options).bad.empty());
+  const std::string name = "model.layers.0.mlp.up_proj";  // the blocks before are others, too
+  EXPECT_EQ(input_scale(Checkpoint(temp / "ours"), name) * 127, input_scale(Checkpoint(temp / "theirs"), name) * 127.5f);
+}
+
 // With a zero point the scale covers the range from the lowest to the highest value.
 TEST(StaticActivations, AsymmetricOnesCoverTheRange) {
   const TempDirectory temp;

@@ -176,6 +176,23 @@ TEST(VerifyGptq, FewBitsAreGood) {
   }
 }
 
+TEST(VerifyGptq, ZerosAreNot) {
+  const test::TempDirectory temp;
+  test::calibrated_model(temp, "llama-bf16");
+  QuantizeOptions options = {.scheme = scheme_preset("int4")};
+  options.algorithm = {.name = "gptq", .calibration = test::few_samples(temp)};
+  quantize_checkpoint(test::two_threads(), temp / "m", temp / "q", options);
+  std::filesystem::remove(temp / "q/codecllm_checksums.json");
+  Tensors tensors = test::read_tensors(temp / "q");
+  auto& codes = tensors.at("model.layers.1.mlp.up_proj.weight_packed").data;
+  std::fill(codes.begin(), codes.end(), std::byte{0x88});
+  test::write_tensors(temp / "q/model.safetensors", tensors);
+  const Checkpoint checkpoint(temp / "q"), reference(temp / "m");
+  const VerifyResult result = verify(test::two_threads(), checkpoint, &reference);
+  ASSERT_EQ(result.bad.size(), 1u);
+  EXPECT_NE(result.bad[0].find("up_proj: all weights became zero"), std::string::npos) << result.bad[0];
+}
+
 TEST(SqnrFloor, FallsWithTheBitsAndIsNeverReachedByZeros) {
   double last = 0;
   for (int bits = 2; bits <= 8; ++bits) {
