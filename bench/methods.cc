@@ -210,7 +210,7 @@ class Table {
   // Where times are asked for, a row waits for them.
   void add_row(std::string row, const Outcome& made) {
     if (arguments_.latency > 0) {
-      if (made.refused.empty()) row += made.calibration_seconds > 0 ? fmt::format(" {:.1f} |", made.calibration_seconds) : " |";
+      if (made.refused.empty()) row += made.calibration_seconds >= 0.05 ? fmt::format(" {:.1f} |", made.calibration_seconds) : " |";
       rows_.emplace_back(std::move(row), made.refused.empty());
       return;
     }

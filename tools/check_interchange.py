@@ -120,12 +120,16 @@ def round_inputs(args, parts):
     return hook
 
 
+def group_of(module, groups):
+    """The one group, or that which names the module among its targets."""
+    return next(group for group in groups.values() if len(groups) == 1 or module in group["targets"])
+
+
 def rebuild_by_hand(folder, original_folder, as_loaded=True):
     """The original model with every tensor taken from the quantized checkpoint; as_loaded: rounded where transformers does."""
     model = load(original_folder)
     packed, parameters = {}, dict(model.named_parameters(remove_duplicate=False))
-    group = json.loads((folder / "config.json").read_text())["quantization_config"]["config_groups"]["group_0"]
-    block, inputs = group["weights"].get("block_structure"), group.get("input_activations")
+    groups = json.loads((folder / "config.json").read_text())["quantization_config"]["config_groups"]
     for name, tensor in read_tensors(folder).items():
         module, _, part = name.rpartition(".")
         if part in PARTS or tensor.dtype in (torch.int8, torch.float8_e4m3fn):
@@ -134,6 +138,8 @@ def rebuild_by_hand(folder, original_folder, as_loaded=True):
             parameters[name].data.copy_(tensor)
     widths = collections.Counter()
     for module, parts in packed.items():
+        group = group_of(module, groups)
+        block, inputs = group["weights"].get("block_structure"), group.get("input_activations")
         weight, bits = dequantize_bytes(parts, block) if "weight" in parts else dequantize(parts)
         if as_loaded and "weight_zero_point" in parts and "weight_packed" in parts:
             weight = weight.to(parts["weight_scale"].dtype).float()

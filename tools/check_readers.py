@@ -8,6 +8,7 @@ same weights, dequantized from the compressed-tensors directory.
 
 Usage: check_readers.py CODECLLM [NAME ...]    (in the root of the tree; GPTQModel for gptq-* and awq-*)
 """
+import json
 import pathlib
 import sys
 import tempfile
@@ -22,6 +23,14 @@ from dump_interchange import LETTERS, plain, run, save_tokenizer, with_gptqmodel
 SCHEMES = ["int8", "int8-g128", "int8-g32", "int8-asym", "int4", "int4-g128", "int4-g32", "int4-g64-asym", "w8a8", "w8a8-asym",
            "w8a8-static", "w8a8-static-asym", "w8a8-tensor", "int8-tensor", "int4-g256", "int2", "int3", "int5", "int6", "int7", "fp8",
            "fp8-channel", "fp8-block"]
+FLOAT8 = {"num_bits": 8, "type": "float", "strategy": "channel"}
+TENSOR8 = {"num_bits": 8, "type": "float", "strategy": "tensor"}
+# What has no name: steps of a recipe. Activations from calibration where a step is not dynamic.
+RECIPES = {
+    "mixed": [{"scheme": "int4-g32", "targets": ["mlp"]}, {"scheme": "w8a8", "targets": ["attention"]}],
+    "fp8-weights": [{"scheme": {"weights": FLOAT8}}],
+    "fp8-static": [{"scheme": {"weights": TENSOR8, "input_activations": TENSOR8}}],
+}
 # layout, the scheme it is converted from
 LAYOUTS = [("gptq", "int8"), ("gptq", "int4-g128"), ("gptq", "int4-g64-asym"), ("awq", "int4-g128"), ("awq", "int4-g64-asym"),
            ("fp8-block", "fp8-block"), ("fp8-block", "fp8")]
@@ -41,7 +50,9 @@ def dequantized(folder):
 
 
 def quantize(binary, work, scheme):
-    run(binary, "quantize", work / "plain", "-o", work / scheme, "--scheme", scheme, "-q",
+    if scheme in RECIPES:
+        (work / "recipe.json").write_text(json.dumps({"version": 1, "steps": RECIPES[scheme]}))
+    run(binary, "quantize", work / "plain", "-o", work / scheme, "-q", *(("--recipe", work / "recipe.json") if scheme in RECIPES else ("--scheme", scheme)),
         *(("--calibrate", work / "text", "--samples", 8) if "static" in scheme else ()))
 
 
@@ -64,7 +75,7 @@ def check_all(binary, wanted, work):
     save_tokenizer(work / "plain")
     letters = np.random.default_rng(2).choice([*LETTERS, " "], 1024)
     (work / "text").write_text("".join(letters))
-    for layout, scheme in [(None, scheme) for scheme in SCHEMES] + LAYOUTS:
+    for layout, scheme in [(None, scheme) for scheme in [*SCHEMES, *RECIPES]] + LAYOUTS:
         name = f"{layout}-{scheme}" if layout else scheme
         if wanted and name not in wanted:
             continue

@@ -153,22 +153,23 @@ def show_rescaling(run, models, prompts, plain, int8, text):
     return counts["rescaled-int8"][1] == len(prompts), fails
 
 
-def show_table(run, models, text):
+def show_table(run, models, text, tasks):
     title("Size, accuracy and speed")
     names = ["bf16", "int8", "int8-g128", "int4-g128"]
     bench = {row["name"]: row for row in run("bench", *(models[name] for name in names))["runs"]}
     rows, base = [], None
     for name in names:
         scores = run("perplexity", models[name], "--text", text, "--reference", models["bf16"])
+        accuracy = run("evaluate", models[name], "--tasks", tasks)["accuracy"]
         base = base or scores["perplexity"]
         speed = bench[models[name]]
         rows.append([name, f"{speed['weight_bytes'] / 1e6:.2f}", f"{speed['bits_per_weight']:.2f}",
                      f"{scores['perplexity']:.3f}", f"{scores['perplexity'] / base:.4f}", f"{scores['kl_mean']:.5f}",
-                     f"{speed['prefill_tok_s']:.0f}", f"{speed['decode_tok_s']:.0f}",
+                     f"{accuracy:.1%}", f"{speed['prefill_tok_s']:.0f}", f"{speed['decode_tok_s']:.0f}",
                      f"{speed['peak_rss_bytes'] / 1e6:.0f}"])
         if name == "int8":
             int8_ratio = scores["perplexity"] / base
-    table(["model", "size MB", "bits/weight", "perplexity", "ratio", "KL", "prefill tok/s", "decode tok/s", "peak MB"], rows)
+    table(["model", "size MB", "bits/weight", "perplexity", "ratio", "KL", "accuracy", "prefill tok/s", "decode tok/s", "peak MB"], rows)
     return int8_ratio
 
 
@@ -224,7 +225,7 @@ def main():
         models = make_models(run, options.model, folder)
         plain, int8, kept = show_generation(run, models, prompts)
         channel_same, tensor_fails = show_rescaling(run, models, prompts, plain, int8, text)
-        int8_ratio = show_table(run, models, text)
+        int8_ratio = show_table(run, models, text, os.path.join(options.model, "questions.jsonl"))
     finally:
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -153,10 +153,16 @@ class Inspector {
     ++result_.kinds["embedding"];
     for (const PlainTensorSpec& tensor : spec_.plain_tensors()) need(tensor.name, tensor.shape);
     double bits = 0, weights = 0;
+    std::vector<std::string> untold;  // modules whose codes nothing explains
     for (const LinearSpec& linear : spec_.linears()) {
       if (linear.kind == LinearKind::lm_head && spec_.tied_head) continue;
       ++result_.linear_layers;
       ++result_.kinds[linear.kind == LinearKind::attention ? "attention" : linear.kind == LinearKind::mlp ? "mlp" : "lm_head"];
+      if (const QuantGroup* group = config_.group_for(linear.name);
+          is_stored_quantized(checkpoint_, linear.name) && (group == nullptr || !group->scheme.weights)) {
+        untold.push_back(linear.name);
+        continue;
+      }
       const auto n = static_cast<double>(linear.rows) * static_cast<double>(linear.columns);
       try {
         const double layer_bits = 8 * layer_bytes(linear);
@@ -168,6 +174,10 @@ class Inspector {
       }
     }
     result_.bits_per_weight = weights > 0 ? bits / weights : 0;
+    if (!untold.empty())
+      problem(true, untold.front() + (untold.size() > 1 ? ", the first of " + std::to_string(untold.size()) + " layers," : "") +
+                        " is stored as codes, and quantization_config does not say how to read them",
+              config_.method().empty() ? "config.json has no quantization_config; fetch it again" : "take them out of \"ignore\", or name them in the targets of their group");
   }
 
   void need(const std::string& name, const std::vector<int64_t>& shape) {

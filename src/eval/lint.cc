@@ -102,12 +102,9 @@ void lint_zero_points(const Checkpoint& checkpoint, const ModelSpec& spec, const
   }
 }
 
-void lint_codes(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
+void lint_unpacked_zeros(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
   for (const LinearSpec& linear : spec.linears()) {
     const QuantGroup* group = config.group_for(linear.name);
-    if (is_stored_quantized(checkpoint, linear.name) && (group == nullptr || !group->scheme.weights))
-      out.push_back({true, linear.name + " is stored as codes, but quantization_config does not say how to read them",
-                     "take it out of \"ignore\", or name it in the targets of its group"});
     const TensorInfo* zeros = checkpoint.find(linear.name + ".weight_zero_point");
     if (group != nullptr && zeros != nullptr && zeros->dtype == DType::i8 && zeros->shape.size() == 2 &&
         checkpoint.find(linear.name + ".weight_packed") != nullptr) {
@@ -167,7 +164,7 @@ std::vector<Problem> lint(const Checkpoint& checkpoint, const ModelSpec& spec, c
   lint_shapes(checkpoint, spec, config, out);
   lint_formats(checkpoint, spec, config, out);
   lint_inputs(checkpoint, spec, config, out);
-  lint_codes(checkpoint, spec, config, out);
+  lint_unpacked_zeros(checkpoint, spec, config, out);
   lint_zero_points(checkpoint, spec, config, out);
   lint_kv_scales(checkpoint, out);
   return out;

@@ -69,7 +69,9 @@ QuantConfig QuantConfig::read(const Json& config, const std::string& file) {
 }
 
 void QuantConfig::read_header(const Json& json, const std::string& file) {
-  method_ = json_need<std::string>(json, "quant_method", file);
+  method_ = json_or<std::string>(json, "quant_method", "", file);
+  if (method_.empty())
+    refuse(ErrorCode::bad_input, "quantization_config has no quant_method; fetch config.json again, or set it to the name of the program that quantized the model", file);
   if (method_ != "compressed-tensors" && method_ != "codecllm")
     refuse(ErrorCode::unsupported,
          "quant_method '" + shown(method_) +

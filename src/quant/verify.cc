@@ -88,9 +88,10 @@ class Verifier {
     result_.checksums = expected_.checked();
     check_complete();
     check_needed();
+    result_.intact = result_.checksums > 0 && damaged_ == 0;
     // Where the checksums say that nothing is damaged and yet not one layer is like the reference's, the reference is wrong.
     const auto like = [](const LayerReport& layer) { return layer.sqnr_db > 0; };
-    result_.unlike_reference = reference_ != nullptr && quantized_ > 0 && result_.checksums > 0 && damaged_ == 0 &&
+    result_.unlike_reference = reference_ != nullptr && quantized_ > 0 && result_.intact &&
                                std::none_of(result_.layers.begin(), result_.layers.end(), like);
     return std::move(result_);
   }

@@ -168,7 +168,13 @@ TEST_F(Lint, ZeroPointsThatAreNoCodes) {
 TEST_F(Lint, CodesThatTheConfigIgnores) {
   const std::string model = quantized("int8");
   edit_config(model, [](OrderedJson& config) { config["ignore"].push_back("re:.*q_proj"); });
-  EXPECT_TRUE(problem(model, q_ + " is stored as codes, but quantization_config does not say how").error);
+  EXPECT_TRUE(problem(model, q_ + ", the first of 2 layers, is stored as codes, and quantization_config does not say how").error);
+  OrderedJson config = read_ordered_json_file(model + "/config.json");
+  config.erase("quantization_config");
+  write_file_atomically(model + "/config.json", dump_json(config));
+  const std::vector<Problem> problems = inspect(test::two_threads(), Checkpoint(model)).problems;
+  EXPECT_EQ(std::count_if(problems.begin(), problems.end(), [](const Problem& p) { return p.error; }), 1);
+  EXPECT_TRUE(problem(model, "stored as codes").error);
 }
 
 TEST_F(Lint, ScalesForACacheOfEightBits) {
