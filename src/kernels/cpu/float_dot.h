@@ -85,14 +85,14 @@ VEC void load_float8_pairs(const uint8_t*, vf (&)[2]) {}
 
 #endif
 
-// Weights kAhead bytes on. Where little is computed with a line, the first-level cache has too few on their way from memory
-// (BF16, Zen 4: 27 GB/s against 31 by way of the second); where floats are widened first, it has enough.
-template <bool kPairs, int64_t kAhead>
+// For a line of weights, from memory or from the second-level cache. The first-level cache has too few on their way from memory
+// (BF16, Zen 4: 27 GB/s against 31 by way of the second).
+template <bool kFar>
 VEC void ask(const uint8_t* at) {
-  if constexpr (kPairs && kAhead == kAheadBytes) {
-    prefetch_far(at + kAhead);
+  if constexpr (kFar) {
+    prefetch_far(at);
   } else {
-    prefetch(at + kAhead);
+    prefetch(at);
   }
 }
 

@@ -23,7 +23,7 @@ void tile(const MatrixView& w, const float* x, float* y, int64_t y_stride, int64
     Pack<vf, P> w0, w1;
     each<P>(EACH(p) {
       const uint8_t* at = weights + p * panel_bytes + pair * Dot::kTwoUnits;
-      ask<Dot::kPairs, kFewRows ? kAheadBytes : 512>(at);
+      ask<Dot::kPairs && kFewRows>(at + (kFewRows ? kAheadBytes : 512));
       Dot::load(at, w0.at(p), w1.at(p));
     });
     if constexpr (!kFewRows)

@@ -11,6 +11,16 @@ namespace {
 // prompt, are fetched from further away once for many panels.
 constexpr int64_t kBlockBytes = 384 << 10;
 
+// How far ahead of a line the lines of P panels, read side by side, are asked for: where a panel ends, the next P begin behind the
+// others of now.
+template <int P>
+struct Ahead {
+  int64_t last, beyond;  // the last line whose own panel goes on so far; what is added after it
+  VEC explicit Ahead(int64_t panel_bytes) : last(panel_bytes / kLineBytes - kAheadBytes / kLineBytes - 1), beyond((P - 1) * panel_bytes) {}
+  VEC int64_t bytes(int64_t line) const { return kAheadBytes + (line > last ? beyond : 0); }
+  VEC int64_t stop(int64_t line, int64_t end) const { return line <= last && last < end ? last + 1 : end; }  // up to which bytes(line) holds
+};
+
 // Sixteen outputs of a panel; the last may have fewer.
 VEC void store_rows(const MatrixView& w, int64_t panel, float* y, vf v) {
   const int64_t n = panel * kPanelRows, left = w.rows - n;
