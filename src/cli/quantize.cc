@@ -119,10 +119,12 @@ QuantizeOptions options_of(const CLI::App& command, QuantizeArguments& a) {
 
 // Sentences about options that were given and change nothing.
 std::vector<std::string> without_effect(const CLI::App& command, const QuantizeArguments& a, const QuantizeOptions& options) {
-  bool observed = false, smooths = false, calibrated = a.target || a.max_kl, codes = false;
+  bool observed = false, smooths = false, calibrated = a.target || a.max_kl, codes = false, ruled = false;
   for (const RecipeStep& step : recipe_of(options)) {
     if (!step.scheme.weights && !coded_scheme(step.scheme.name)) continue;
     codes = true;
+    const auto rules = [](const std::optional<QuantArgs>& args) { return args && args->type == NumberType::integer && args->symmetric; };
+    ruled = ruled || rules(step.scheme.weights) || (step.scheme.activations && !step.scheme.activations->dynamic && rules(step.scheme.activations));
     const auto& inputs = step.scheme.activations;
     const Algorithm algorithm = algorithm_named(step.algorithm.name);
     observed = observed || (inputs && !inputs->dynamic);
@@ -136,6 +138,7 @@ std::vector<std::string> without_effect(const CLI::App& command, const QuantizeA
       if (!effect && command.count(name) > 0) sentences.push_back(fmt::format("{}, so {} has no effect", why, name));
   };
   say(codes, "plain numbers have no codes to find", {"--algorithm", "--clip"});
+  say(ruled, "nothing here is symmetric integers", {"--scale-rule"});
   say(calibrated, "nothing here is calibrated", {"--calibrate", "--samples", "--sample-tokens"});
   say(observed, "no activations here have static scales", {"--observer", "--percentile"});
   say(!observed || a.algorithm.calibration.observer.name == "percentile", "the observer is not percentile", {"--percentile"});

@@ -154,6 +154,8 @@ class Inspector {
     for (const PlainTensorSpec& tensor : spec_.plain_tensors()) need(tensor.name, tensor.shape);
     double bits = 0, weights = 0;
     std::vector<std::string> untold;  // modules whose codes nothing explains
+    std::vector<std::pair<std::string, std::string>> refused;  // what is wrong without the module's name, and with it, of the first that has it
+    std::map<std::string, int> count;                          // by the former
     for (const LinearSpec& linear : spec_.linears()) {
       if (linear.kind == LinearKind::lm_head && spec_.tied_head) continue;
       ++result_.linear_layers;
@@ -170,9 +172,14 @@ class Inspector {
         bits += layer_bits;
         weights += n;
       } catch (const Error& error) {
-        problem(true, error.what(), "the layer cannot be loaded; fetch the model again or quantize it again");
+        std::string text = error.what();
+        for (size_t at; (at = text.find(linear.name)) != text.npos;) text.erase(at, linear.name.size());
+        if (++count[text] == 1) refused.emplace_back(text, error.what());
       }
     }
+    for (const auto& [alike, first] : refused)
+      problem(true, first + (count[alike] > 1 ? ", the first of " + std::to_string(count[alike]) + " layers" : ""),
+              "what cannot be read is not loaded: mend what is named, or fetch the model again or quantize it again");
     result_.bits_per_weight = weights > 0 ? bits / weights : 0;
     if (!untold.empty())
       problem(true, untold.front() + (untold.size() > 1 ? ", the first of " + std::to_string(untold.size()) + " layers," : "") +
@@ -243,13 +250,13 @@ class Inspector {
       for (int64_t g = 0; g < reader.groups(); ++g)
         steps -= static_cast<double>(std::min(reader.group(), reader.columns() - g * reader.group())) * reader.zero(row, g);
     }
-    if (!reader.args().symmetric) mean_steps_.push_back(steps / static_cast<double>(reader.rows() * reader.columns()));
+    if (!reader.args().symmetric && reader.args().num_bits <= 4) mean_steps_.push_back(steps / static_cast<double>(reader.rows() * reader.columns()));
     const auto it = std::find_if(result_.tensors.begin(), result_.tensors.end(), [&](const TensorReport& t) { return t.name == name; });
     if (it != result_.tensors.end()) it->entropy_bits = entropy(histogram);
   }
 
-  // The weights of a layer have a mean near zero, on either side. Half a step away from it, on the same side in most layers,
-  // they are where a zero point one too large or too small puts them.
+  // The weights of a layer have a mean near zero: within a tenth of a step of few bits, on either side. Where it is more than half
+  // a step in most layers, the zero points are one too large or too small. (Of eight bits a mean may be a step or two.)
   void look_at_zero_points() {
     if (mean_steps_.empty()) return;
     const auto middle = mean_steps_.begin() + static_cast<ptrdiff_t>(mean_steps_.size() / 2);
@@ -275,7 +282,7 @@ class Inspector {
     for (Problem& found : lint(checkpoint_, spec_, config_)) result_.problems.push_back(std::move(found));
     if (stored_as_told())
       for (std::string& sentence : readers_of(config_.method(), config_.groups()))
-        problem(false, std::move(sentence), "for a checkpoint that vLLM and transformers load, quantize with int8 or int4-g128");
+        problem(false, std::move(sentence), "vLLM and transformers load what int8, int4-g128, w8a8 and fp8 give");
     const TensorInfo* head = spec_.tied_head ? nullptr : checkpoint_.find(spec_.lm_head + ".weight");
     if (head != nullptr && is_plain_float(head->dtype) && config_.group_for(spec_.lm_head) != nullptr)
       problem(false, "lm_head is stored in 16 bits and not in the ignore list, so transformers will expect codes for it",
@@ -287,7 +294,7 @@ class Inspector {
   ModelSpec spec_;
   QuantConfig config_;
   InspectResult result_;
-  std::vector<double> mean_steps_;  // of layers with zero points: the mean of code - zero point
+  std::vector<double> mean_steps_;  // of layers with zero points and at most four bits: the mean of code - zero point
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/packed_tensors.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -109,17 +110,17 @@ void find_zero_points(const Finder& find, const QuantArgs& args, const std::vect
 }
 
 // Some writers store those of symmetric weights, too: all in the middle. Others would make another weight of the code.
-void refuse_zero_points(const Finder& find, const TensorInfo& tensor, const QuantArgs& args, const PackedTensors& out) {
-  int64_t groups = 1, rows = tensor.elements();
-  const bool words = tensor.dtype == DType::i32 && tensor.shape.size() == 2;
-  if (words) groups = tensor.shape[1], rows = out.rows;
-  if (!words && tensor.dtype != DType::i8) return;
-  if (words && static_cast<int64_t>(packed_words(static_cast<size_t>(rows), args.num_bits)) != tensor.shape[0]) return;
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t g = 0; g < groups; ++g)
-      if ((words ? zero_point_at(tensor.data.data(), static_cast<size_t>(row), static_cast<size_t>(g), static_cast<size_t>(groups), args.num_bits, Packing::dense)
-                 : static_cast<int8_t>(tensor.data[static_cast<size_t>(row)])) != 0)
-        find.fail(tensor, "holds zero points, and quantization_config says that the weights are symmetric; set \"symmetric\" to false under weights");
+void refuse_zero_points(const Finder& find, const TensorInfo& tensor, const QuantArgs& args, const std::vector<int64_t>& scales, const PackedTensors& out) {
+  bool any = std::any_of(tensor.data.begin(), tensor.data.end(), [](std::byte b) { return b != std::byte{0}; });
+  if (any && tensor.dtype == DType::i32 && out.in_words && args.strategy != Strategy::tensor) {
+    PackedTensors with = out;
+    find_zero_points(find, args, scales, with);
+    const auto rows = static_cast<size_t>(scales[0]), groups = static_cast<size_t>(groups_of(scales));
+    any = false;
+    for (size_t row = 0; row < rows; ++row)
+      for (size_t g = 0; g < groups; ++g) any = any || zero_point_at(tensor.data.data(), row, g, groups, args.num_bits, with.zero_point_packing) != 0;
+  }
+  if (any) find.fail(tensor, "holds zero points, and quantization_config says that the weights are symmetric; set \"symmetric\" to false under weights");
 }
 
 void find_outliers(const Finder& find, PackedTensors& out) {
@@ -194,8 +195,8 @@ PackedTensors packed_tensors(const Checkpoint& checkpoint, const std::string& mo
 
   if (!args.symmetric) {
     find_zero_points(find, args, scales, out);
-  } else if (const TensorInfo* zeros = checkpoint.find(module + ".weight_zero_point"); zeros != nullptr && args.type == NumberType::integer) {
-    refuse_zero_points(find, *zeros, args, out);
+  } else if (const TensorInfo* zeros = checkpoint.find(module + ".weight_zero_point"); zeros != nullptr) {
+    refuse_zero_points(find, *zeros, args, scales, out);
   }
   if (group_order) {
     out.group_of_column = &find.need(".weight_g_idx", DType::i32);

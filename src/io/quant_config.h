@@ -66,9 +66,6 @@ OrderedJson make_quant_config(const std::vector<QuantGroup>& groups, const std::
 // Whether its codes are stored a byte each, as `weight`; else in words, as `weight_packed`.
 bool stores_bytes(const QuantScheme& scheme);
 
-// Whether compressed-tensors has no words for it; others would read its words and compute something else.
-bool is_codecllms_own(const QuantScheme& scheme);
-
 // Who will not load a compressed-tensors checkpoint with this scheme, and why; nothing where compressed-tensors and vLLM do.
 std::optional<std::string> refused_by(const QuantScheme& scheme);
 

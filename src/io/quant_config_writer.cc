@@ -63,11 +63,12 @@ std::optional<std::string> refused_float(const QuantArgs& weights, const std::op
   return std::nullopt;
 }
 
-}  // namespace
-
+// Whether compressed-tensors has no words for it; others would read its words and compute something else.
 bool is_codecllms_own(const QuantScheme& scheme) {
   return (scheme.weights && scheme.weights->type == NumberType::float_e5m2) || (scheme.activations && scheme.activations->outliers);
 }
+
+}  // namespace
 
 bool stores_bytes(const QuantScheme& scheme) {
   const std::string format = format_of(scheme);

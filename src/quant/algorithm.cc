@@ -15,9 +15,14 @@ namespace {
 std::vector<Grid> solve_gptq(const Context& context, const BlockInput&, LayerTask& task, const InputKnowledge& input,
                              const AlgorithmOptions& options) {
   const GptqOptions gptq_options = {.damping = options.damping, .act_order = options.act_order, .clip = options.clip};
-  // Where nothing was seen, all inputs are taken to be alike, which makes it rounding to nearest.
   const auto n = static_cast<size_t>(task.linear.columns);
-  std::vector<float> alike(input.largest > 0 ? 0 : n * n);
+  double trace = 0;
+  for (size_t j = 0; j < n; ++j) trace += static_cast<double>(input.gram[j * n + j]);
+  if (!std::isfinite(trace))
+    throw Error(ErrorCode::bad_input, "gptq", "what the layer reads is so large that its squares overflow; give this layer another algorithm in a recipe",
+                {.tensor = task.linear.name});
+  // Where nothing was seen, or so little that its squares are hardly numbers, all inputs are taken to be alike: rounding to nearest.
+  std::vector<float> alike(trace > 1e-30 * static_cast<double>(n) ? 0 : n * n);
   for (size_t j = 0; j * j < alike.size(); ++j) alike[j * n + j] = 1;
   const std::vector<float>& gram = alike.empty() ? input.gram : alike;
   return task.coded_bits > 0 ? gptq_rate(context, task, gram, gptq_options) : gptq(context, task, gram, gptq_options);

@@ -160,6 +160,7 @@ void to_codecllm(ConvertJob& job) {
 
 void to_bf16(ConvertJob& job) {
   DirectoryWriter writer(job);
+  job.note_activations();
   std::set<std::string, std::less<>> modules;
   for (const LinearSpec& linear : job.linears()) {
     const SourceLinear source(job.checkpoint, job.config, linear);

@@ -58,7 +58,7 @@ Provenance read_provenance(const std::string& directory) {
   if (!json.is_object() || json_need<int>(json, "version", path) != kProvenanceVersion)
     throw Error(ErrorCode::unsupported, "verify", "version is not " + std::to_string(kProvenanceVersion), {.file = path});
   out.algorithm = json_need<std::string>(json, "algorithm", path);
-  out.all_nearest = false;
+  out.known = true;
   if (const auto nearest = json.find("nearest"); nearest != json.end()) {
     if (!nearest->is_array()) throw_json_type("nearest", "a list of modules", *nearest, path);
     for (const Json& module : *nearest) {

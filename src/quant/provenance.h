@@ -11,17 +11,17 @@ namespace codecllm {
 inline constexpr const char* kProvenanceFile = "codecllm_quantization.json";
 
 struct Provenance {
+  bool known = false;              // the file is there
   std::string algorithm = "rtn";
-  bool all_nearest = true;         // every weight is at the nearest code of the rule's scale
-  std::set<std::string> nearest;  // modules of which this holds
+  std::set<std::string> nearest;  // modules whose weights are all at the nearest code of the rule's scale
   SmoothingFactors factors;
 
-  bool is_nearest(const std::string& module) const { return all_nearest || nearest.contains(module); }
+  bool is_nearest(const std::string& module) const { return nearest.contains(module); }
 };
 
 std::string provenance_text(const QuantizeJob& job, const SmoothingFactors& factors);
 
-// Of a directory without the file: rounding to the nearest. Throws Error(bad_input) for a damaged file.
+// Of a directory without the file nothing is known: others made it, or `convert`. Throws Error(bad_input) for a damaged file.
 Provenance read_provenance(const std::string& directory);
 
 }  // namespace codecllm

@@ -117,6 +117,8 @@ class Worker : BlockSink {
   void write_other_files() {
     for_companions(checkpoint_, [&](const std::string& name, const std::string& text) { output_.write_file(name, text); });
     output_.write_file("config.json", dump_json(job_.config, 2) + "\n");
+    const bool quantizes = std::any_of(job_.tensors.begin(), job_.tensors.end(), [](const TensorJob& tensor) { return tensor.kind == TensorJob::Kind::quantize; });
+    if (quantizes && !file_exists(output_.partial_directory() + "/" + kProvenanceFile)) factors_changed();  // an interrupted run may have left its factors
   }
 
  private:

@@ -88,10 +88,9 @@ class Verifier {
     result_.checksums = expected_.checked();
     check_complete();
     check_needed();
-    result_.intact = result_.checksums > 0 && damaged_ == 0;
     // Where the checksums say that nothing is damaged and yet not one layer is like the reference's, the reference is wrong.
     const auto like = [](const LayerReport& layer) { return layer.sqnr_db > 0; };
-    result_.unlike_reference = reference_ != nullptr && quantized_ > 0 && result_.intact &&
+    result_.unlike_reference = reference_ != nullptr && quantized_ > 0 && result_.checksums > 0 && damaged_ == 0 &&
                                std::none_of(result_.layers.begin(), result_.layers.end(), like);
     return std::move(result_);
   }
@@ -113,6 +112,12 @@ class Verifier {
   void complain(const std::string& name, const std::string& what) {
     named_.insert(name);
     result_.bad.push_back(name + ": " + what);
+  }
+
+  // A plain tensor, as conversions and the smoothing of other programs leave them, too.
+  void tell_unlike(const std::string& name, const std::string& what) {
+    complain(name, what);
+    if (!provenance_.known) ++result_.unlike;
   }
 
   void check_packed(const TensorInfo& packed) {
@@ -203,17 +208,24 @@ class Verifier {
       const auto same = source.data.subspan(at, slab.size());
       if (std::memcmp(same.data(), slab.data(), slab.size()) != 0) {
         const int64_t sick = first_not_finite(context_, source, same);
-        complain(tensor.name, sick >= 0 ? "element " + std::to_string(at / bytes + static_cast<size_t>(sick)) + " of the source is not finite" : "differs from the reference");
+        if (sick >= 0) {
+          complain(tensor.name, "element " + std::to_string(at / bytes + static_cast<size_t>(sick)) + " of the source is not finite");
+        } else {
+          tell_unlike(tensor.name, "differs from the reference");
+        }
         return false;
       }
       reference_->release(source, same);
       return true;
     }
     const int64_t bad = first_not_converted(tensor, source, at / bytes, slab.size() / bytes);
-    if (bad >= 0)
-      complain(tensor.name, "element " + std::to_string(bad) +
-                                (std::isfinite(load_float(source.data.data(), bad, source.dtype)) ? " is not the reference's, converted" : " of the source is not finite"));
-    return bad < 0;
+    if (bad < 0) return true;
+    if (std::isfinite(load_float(source.data.data(), bad, source.dtype))) {
+      tell_unlike(tensor.name, "element " + std::to_string(bad) + " is not the reference's, converted");
+    } else {
+      complain(tensor.name, "element " + std::to_string(bad) + " of the source is not finite");
+    }
+    return false;
   }
 
   // A tensor of the reference that is neither here nor quantized here is missing.

@@ -59,8 +59,8 @@ struct VerifyResult {
   int64_t checksums = 0;         // stored tensors that were held against a checksum; 0: none are stored with this model
   std::vector<LayerReport> layers;
   std::vector<std::string> bad;  // sentences that name the tensor
-  bool intact = false;            // checksums are stored, and all are right
-  bool unlike_reference = false;  // intact, and no quantized layer is like the reference's
+  int64_t unlike = 0;             // of bad: plain tensors that are not the reference's, in a model that does not tell how it was made
+  bool unlike_reference = false;  // all checksums are right, and no quantized layer is like the reference's
 };
 
 // Checks every tensor of a checkpoint: against its checksum where one is stored, plain ones for NaN and infinity, quantized ones as check_layer does, against the

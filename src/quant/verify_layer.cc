@@ -51,8 +51,9 @@ std::string gain_problem(double signal, double product) {
 namespace {
 
 // Algorithms that look at activations let a weight's error grow where its input is small, at two or three bits beyond the
-// weight itself, and are better for it: their layers, not their rows, are held to this.
-double floor_of(const QuantArgs& args, const LayerOrigin& origin) { return origin.nearest ? sqnr_floor_db(args) : -6; }
+// weight itself, and are better for it: their layers, not their rows, are held to this, and to a correlation with the source.
+double floor_of(const QuantArgs& args, const LayerOrigin& origin) { return origin.nearest ? sqnr_floor_db(args) : -12; }
+constexpr double kLeastCorrelation = 0.2;
 
 struct Sums {
   double signal = 0, noise = 0, product = 0;  // of w w, (w - w') squared and w w'
@@ -159,16 +160,20 @@ std::string judge(const LayerReport& report, const Sums& sums, const PackedReade
   if (origin.nearest && args.strategy == Strategy::tensor && args.type == NumberType::integer && !fits_tensor(reader, rows, args))
     return "the scale is not what the largest weight gives";
   if (std::string problem = gain_problem(sums.signal, sums.product); !problem.empty()) return problem;
-  if (sums.product == 0) return "all weights became zero";
-  const double drift = sums.steps / static_cast<double>(report.weights);
-  if (args.type == NumberType::integer && std::fabs(drift) > 0.5) {
-    char text[120];
-    std::snprintf(text, sizeof text, "the weights come back %+.2f steps off on average: the zero points are told by another convention", drift);
+  const double power = sums.noise - sums.signal + 2 * sums.product;  // of the weights that come back
+  if (!(power > 0)) return "all weights became zero";
+  char text[200];
+  if (const double drift = sums.steps / static_cast<double>(report.weights); args.type == NumberType::integer && std::fabs(drift) > 0.5) {
+    std::snprintf(text, sizeof text, "the weights come back %+.2f steps off on average: %s", drift,
+                  args.symmetric ? "these are not their codes" : "the zero points are told by another convention");
+    return text;
+  }
+  if (const double correlation = sums.product / std::sqrt(sums.signal * power); !origin.nearest && correlation < kLeastCorrelation) {
+    std::snprintf(text, sizeof text, "what comes back has little to do with the weights: a correlation of %.2f", correlation);
     return text;
   }
   const double floor = floor_of(args, origin);
   if (report.sqnr_db < floor || (origin.nearest && report.poor_rows * 20 > filled)) {
-    char text[200];
     std::snprintf(text, sizeof text, "SQNR %.1f dB, and %lld of %lld rows below %.1f dB: the scales do not fit the rows; use %s", report.sqnr_db,
                   static_cast<long long>(report.poor_rows), static_cast<long long>(filled), floor,
                   args.strategy == Strategy::tensor ? "one per channel or group" : "groups, smaller ones, or more bits");

@@ -122,11 +122,31 @@ TEST_F(Lint, ZeroPointsOfAnotherConvention) {
   for (const std::string& bad : verified.bad) EXPECT_NE(bad.find("steps off on average"), std::string::npos) << bad;
 }
 
+// Of eight bits a layer's mean is a step or two from zero where the weights lean to one side: that is no error.
+TEST_F(Lint, WeightsThatLeanAreSound) {
+  test::edited_model("llama-bf16", temp_ / "leaning", [](Tensors& tensors) {
+    for (auto& [name, tensor] : tensors) {
+      if (name.find("_proj.weight") == name.npos) continue;
+      const std::vector<float> values = test::values_of(tensor);
+      double power = 0;
+      for (const float value : values) power += static_cast<double>(value) * value;
+      const float lean = 0.1f * static_cast<float>(std::sqrt(power / static_cast<double>(values.size())));
+      for (size_t i = 0; i < values.size(); ++i) test::set_value(tensor, i, values[i] + lean);
+    }
+  });
+  for (const char* scheme : {"int8-asym", "int4-g32-asym"}) {
+    quantize_checkpoint(test::two_threads(), temp_ / "leaning", temp_ / scheme, {.scheme = scheme_preset(scheme)});
+    EXPECT_FALSE(mentions(temp_ / scheme, "steps from zero on average")) << scheme;
+  }
+}
+
 TEST_F(Lint, ZeroPointsOfSymmetricWeights) {
   for (const auto& [scheme, middle] : {std::pair{"int4-g32-asym", 0x88}, {"int8-asym", 0x80}}) {
     const std::string model = quantized(scheme);
     edit_config(model, [](OrderedJson& config) { config["config_groups"]["group_0"]["weights"]["symmetric"] = true; });
-    EXPECT_TRUE(problem(model, "set \"symmetric\" to false").error);
+    EXPECT_TRUE(problem(model, "set \"symmetric\" to false under weights (tensor " + q_).error);
+    const auto problems = inspect(test::two_threads(), Checkpoint(model)).problems;
+    EXPECT_EQ(std::count_if(problems.begin(), problems.end(), [](const Problem& p) { return p.error; }), 1);  // for all layers
     EXPECT_NE(test::error_of([&] { load_model(test::two_threads(), model); }).find("weight_zero_point"), std::string::npos);
     // Those of symmetric weights, which some writers store.
     edit_tensors(model, [byte = static_cast<std::byte>(middle)](Tensors& tensors) {
@@ -135,6 +155,15 @@ TEST_F(Lint, ZeroPointsOfSymmetricWeights) {
     });
     EXPECT_FALSE(mentions(model, "symmetric"));
     EXPECT_GT(load_model(test::two_threads(), model).weights.bytes(), 0u);
+    // Of any type, and beside any codes.
+    for (const DType type : {DType::i8, DType::i64, DType::f32})
+      for (const int value : {0, 1}) {
+        edit_tensors(model, [&](Tensors& tensors) {
+          const std::string name = q_ + ".weight_zero_point";
+          tensors[name] = {{name, type, {2}}, std::vector<std::byte>(static_cast<size_t>(dtype_bits(type)) / 4, static_cast<std::byte>(value))};
+        });
+        EXPECT_EQ(mentions(model, "set \"symmetric\" to false"), value != 0) << scheme << static_cast<int>(type);
+      }
   }
 }
 

@@ -147,6 +147,30 @@ TEST(Calibrate, NamesLayersThatSawNothing) {
 }
 
 // Hidden states lie on disk and statistics are sums, so that a thousand samples take the memory of a few.
+// up_proj's factor that down_proj takes off again: the same function, whose inputs have no squares in F32.
+TEST(Calibrate, GptqOfInputsWhoseSquaresAreNoNumbers) {
+  for (const float factor : {0x1p-75f, 0x1p75f}) {
+    const test::TempDirectory temp;
+    test::calibrated_model(temp, "llama-bf16", [&](test::Tensors& tensors) {
+      const auto times = [&](const char* name, float by) {
+        test::Tensor& tensor = tensors.at(std::string("model.layers.0.mlp.") + name + ".weight");
+        const std::vector<float> values = test::values_of(tensor);
+        for (size_t i = 0; i < values.size(); ++i) test::set_value(tensor, i, values[i] * by);
+      };
+      times("up_proj", factor);
+      times("down_proj", 1 / factor);
+    });
+    QuantizeOptions options = {.scheme = scheme_preset("int4-g32")};
+    options.algorithm = {.name = "gptq", .calibration = test::few_samples(temp)};
+    const auto run = [&] { return quantize_checkpoint(test::two_threads(), temp / "m", temp / "q", options); };
+    if (factor < 1) {
+      for (const LayerReport& layer : run().layers) EXPECT_GT(layer.sqnr_db, 3) << layer.name;
+    } else {
+      EXPECT_NE(test::error_of([&] { run(); }).find("squares overflow"), std::string::npos);
+    }
+  }
+}
+
 TEST(Calibrate, MemoryDoesNotGrowWithTheSamples) {
   if (test::kSanitized) GTEST_SKIP() << "sanitizers keep what is freed";
   const test::TempDirectory temp;

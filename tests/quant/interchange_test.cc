@@ -7,6 +7,7 @@
 #include "codec/checksum.h"
 #include "model/forward.h"
 #include "quant/convert_support.h"
+#include "quant/verify.h"
 #include "tiers.h"
 
 namespace codecllm {
@@ -52,6 +53,14 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 class Interchange : public ::testing::TestWithParam<std::string> {};
+
+// Other programs break ties otherwise, and AWQ moves factors into norms: rows need not be what we would have made.
+TEST_P(Interchange, IsGoodBesideTheModelItWasMadeFrom) {
+  const Checkpoint checkpoint(interchange_data(GetParam())), plain(interchange_data("plain"));
+  const VerifyResult result = verify(test::two_threads(), checkpoint, &plain);
+  EXPECT_EQ(static_cast<int64_t>(result.bad.size()), result.unlike) << testing::PrintToString(result.bad);
+  EXPECT_EQ(result.unlike > 0, GetParam() == "awq-int4") << testing::PrintToString(result.bad);
+}
 
 TEST_P(Interchange, WeightsAreThePackages) {
   const std::string path = interchange_data(GetParam());

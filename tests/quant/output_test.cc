@@ -80,8 +80,8 @@ TEST(QuantizeOutput, OtherFilesAreCopiedAndOtherWeightsAreNot) {
   const auto files = test::files_of(temp / "q");
   std::vector<std::string> names;
   for (const auto& [name, text] : files) names.push_back(name);
-  EXPECT_EQ(names, (std::vector<std::string>{".gitattributes", "LICENSE", "codecllm_checksums.json", "config.json",
-                                             "merges.txt", "model.safetensors", "tokenizer.json", "tokenizer.model"}));
+  EXPECT_EQ(names, (std::vector<std::string>{".gitattributes", "LICENSE", "codecllm_checksums.json", "codecllm_quantization.json",
+                                             "config.json", "merges.txt", "model.safetensors", "tokenizer.json", "tokenizer.model"}));
   EXPECT_EQ(files.at("LICENSE"), bytes + "LICENSE");
   EXPECT_EQ(files.at("tokenizer.model"), bytes + "tokenizer.model");
   EXPECT_EQ(files.at("tokenizer.json"), json);

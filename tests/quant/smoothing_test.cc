@@ -121,7 +121,7 @@ TEST(AlgorithmOptions, ClippedRoundingIsCloserThanPlain) {
 
 TEST(Provenance, DamagedFilesAreRefused) {
   const test::TempDirectory temp;
-  EXPECT_TRUE(read_provenance(temp.path()).is_nearest("any"));
+  EXPECT_FALSE(read_provenance(temp.path()).known);
   const auto read = [&](const std::string& text) {
     temp.write(kProvenanceFile, text);
     return read_provenance(temp.path());
