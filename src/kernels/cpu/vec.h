@@ -302,6 +302,8 @@ constexpr int64_t kAheadBytes = 4096;
 // Tiles of many rows read 8-bit weights from the second-level cache, at a distance that their arithmetic covers.
 constexpr int64_t kNearBytes = 768;
 VEC void prefetch(const void* p) { __builtin_prefetch(p); }
+// To the first-level cache, to be the first to leave it.
+VEC void prefetch_once(const void* p) { __builtin_prefetch(p, 0, 0); }
 // From memory to the second-level cache, which has more lines under way than the first.
 VEC void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 
