@@ -201,7 +201,7 @@ void add_quantize(CLI::App& app, Globals& globals) {
   command.add_option("--scale-rule", a->rule, "codecllm (amax/127) or compressed-tensors (amax/127.5)")
       ->check(CLI::IsMember({"codecllm", "compressed-tensors"}))->capture_default_str();
   CalibrationOptions& calibration = a->algorithm.calibration;
-  command.add_option("--algorithm", a->algorithm.name, "How the codes are found: rtn, gptq, awq, smoothquant, or smoothquant+gptq")->capture_default_str();
+  command.add_option("--algorithm", a->algorithm.name, "How the codes are found: rtn, gptq, awq, smoothquant, smoothquant+gptq or awq+gptq")->capture_default_str();
   command.add_option("--calibrate", calibration.text, "A text file for what looks at activations")->check(CLI::ExistingFile);
   command.add_option("--samples", calibration.samples, "Windows of that text")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
   command.add_option("--sample-tokens", calibration.tokens, "Tokens of a window (default: 512, or the trained length)")->check(CLI::Range(int64_t{1}, int64_t{1} << 20));

@@ -32,15 +32,15 @@ void add_verify(CLI::App& app, Globals& globals) {
         if (reference) row.update({{"sqnr_db", layer.sqnr_db}, {"max_abs_error", layer.max_abs_error}});
         layers.push_back(row);
       }
-      globals.print_json("verify", {{"tensors", result.tensors}, {"bytes", result.bytes}, {"checksums", result.checksums}, {"bad", result.bad}, {"layers", layers}});
+      globals.print_json("verify", {{"tensors", result.tensors}, {"bytes", result.bytes}, {"checksums", result.checksums}, {"bad", result.bad}, {"unlike", result.unlike}, {"layers", layers}});
     } else {
       for (const std::string& bad : result.bad) fmt::print("BAD {}\n", bad);
       fmt::print("{} tensors, {}, {} bad; {}\n", result.tensors, bytes_text(static_cast<double>(result.bytes)), result.bad.size(),
                  result.checksums > 0 ? fmt::format("{} held against their checksums", result.checksums)
                                       : "no checksums are stored with this model, so only shapes and values were looked at");
       if (!result.bad.empty() && result.unlike == static_cast<int64_t>(result.bad.size()))
-        fmt::print("This model does not tell how it was made. Where `convert` made it of a quantized one, or AWQ or SmoothQuant moved factors into norms, plain "
-                   "tensors differ without being damaged; `codecllm perplexity --reference` says what that costs.\n");
+        fmt::print("This model does not tell how it was made. Where `convert` made it of a quantized one, or AWQ or SmoothQuant moved factors from norms into "
+                   "layers, tensors differ without being damaged; `codecllm perplexity --reference` says what that costs.\n");
     }
     return result.bad.empty() ? 0 : 1;
   });

@@ -7,6 +7,7 @@
 #include "io/tensor_name.h"
 #include "quant/companions.h"
 #include "quant/convert_job.h"
+#include "quant/provenance.h"
 
 namespace codecllm {
 
@@ -32,6 +33,15 @@ OrderedJson config_without_quantization(const Checkpoint& checkpoint) {
   config.erase("quantization_config");
   config.erase("compression_config");
   return config;
+}
+
+// What was moved between layers still is; which codes are the nearest, only where they are the same.
+static void pass_provenance(const ConvertJob& job, PartialOutput& output) {
+  const std::string path = job.checkpoint.directory() + "/" + kProvenanceFile;
+  if (!file_exists(path)) return;
+  OrderedJson provenance = read_ordered_json_file(path);
+  if (job.result.requantized() > 0) provenance["nearest"] = OrderedJson::array();
+  output.write_file(kProvenanceFile, dump_json(provenance) + "\n");
 }
 
 void DirectoryWriter::add(std::vector<TensorDecl> decls, std::function<void(PartialOutput&)> write) {
@@ -85,6 +95,7 @@ void DirectoryWriter::finish(OrderedJson config) {
       writes_[i].write(output);
       for (const TensorDecl& decl : writes_[i].decls) output.added(decl);
     }
+    if (config.contains("quantization_config")) pass_provenance(job_, output);
     output.finish_weights();
   } catch (...) {
     output.discard();

@@ -88,8 +88,9 @@ class Verifier {
     result_.checksums = expected_.checked();
     check_complete();
     check_needed();
+    if (result_.unlike > 0) result_.unlike += unlike_layers_;
     // Where the checksums say that nothing is damaged and yet not one layer is like the reference's, the reference is wrong.
-    const auto like = [](const LayerReport& layer) { return layer.sqnr_db > 0; };
+    const auto like = [](const LayerReport& layer) { return layer.sqnr_db > 0 || layer.correlation > 0.2; };
     result_.unlike_reference = reference_ != nullptr && quantized_ > 0 && result_.checksums > 0 && damaged_ == 0 &&
                                std::none_of(result_.layers.begin(), result_.layers.end(), like);
     return std::move(result_);
@@ -114,7 +115,7 @@ class Verifier {
     result_.bad.push_back(name + ": " + what);
   }
 
-  // A plain tensor, as conversions and the smoothing of other programs leave them, too.
+  // A plain tensor, as conversions and the smoothing of other programs leave them, too; the latter changes layers with it.
   void tell_unlike(const std::string& name, const std::string& what) {
     complain(name, what);
     if (!provenance_.known) ++result_.unlike;
@@ -139,6 +140,7 @@ class Verifier {
                                        rows_done);
       report.bytes = packed_bytes(tensors);
       if (!report.problem.empty()) complain(module, report.problem);
+      unlike_layers_ += report.unlike ? 1 : 0;
       if (group->scheme.activations && !group->scheme.activations->dynamic) report.bytes += fixed_input_bytes(module);
       result_.layers.push_back(std::move(report));
     } catch (const Error& error) {
@@ -258,6 +260,7 @@ class Verifier {
   const Checkpoint* reference_;
   const QuantConfig config_;
   const Provenance provenance_;
+  int64_t unlike_layers_ = 0;  // quantized ones that are bad beside the reference
   ModelSpec spec_;
   std::optional<SmoothedSource> smoothed_;
   VerifyResult result_;

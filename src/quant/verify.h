@@ -21,9 +21,11 @@ struct LayerReport {
   int64_t weights = 0;
   uint64_t bytes = 0;     // codes, scales and everything else that belongs to it
   double sqnr_db = 0;     // 10 log10(sum w^2 / sum (w - w')^2); infinite when exact. 0 without a source
+  double correlation = 0;  // sum w w' / sqrt(sum w^2 sum w'^2); 0 without a source
   double max_abs_error = 0;
   int64_t poor_rows = 0;  // rows whose own SQNR is below the format's floor
   std::string problem;    // empty: good
+  bool unlike = false;    // that is one beside the source, not of codes and scales themselves
 };
 
 // A row counts as poor below this: half of the codes' range is lost to a scale that does not fit (one scale per tensor
@@ -35,7 +37,7 @@ double sqnr_db(double signal, double noise);
 
 // What is wrong where sum w w' (product) is not near sum w^2 (signal), as it is for any codes under their own scales; "" where
 // it is.
-std::string gain_problem(double signal, double product);
+std::string gain_problem(double signal, double product, int bits);
 
 // What a layer was made from.
 struct LayerOrigin {
@@ -59,7 +61,9 @@ struct VerifyResult {
   int64_t checksums = 0;         // stored tensors that were held against a checksum; 0: none are stored with this model
   std::vector<LayerReport> layers;
   std::vector<std::string> bad;  // sentences that name the tensor
-  int64_t unlike = 0;             // of bad: plain tensors that are not the reference's, in a model that does not tell how it was made
+  // Of bad, in a model that does not tell how it was made: plain tensors that are not the reference's, and where there are any, quantized
+  // layers that are not.
+  int64_t unlike = 0;
   bool unlike_reference = false;  // all checksums are right, and no quantized layer is like the reference's
 };
 

@@ -113,7 +113,7 @@ LayerReport check_coded_layer(const Context& context, const Checkpoint& checkpoi
     report.problem = "row " + std::to_string(all.different_row) + " differs from the reference";
   report.max_abs_error = all.largest;
   if (source != nullptr) report.sqnr_db = sqnr_db(all.signal, all.noise);
-  if (report.problem.empty() && source != nullptr) report.problem = gain_problem(all.signal, all.product);
+  if (report.problem.empty() && source != nullptr) report.problem = gain_problem(all.signal, all.product, 0);
   if (report.problem.empty() && source != nullptr && all.signal > 0 && !(report.sqnr_db >= kFloorDb))
     report.problem = "SQNR " + std::to_string(report.sqnr_db) + " dB against the reference";
   return report;

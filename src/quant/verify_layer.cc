@@ -40,9 +40,10 @@ double sqnr_db(double signal, double noise) {
   return noise == 0 ? std::numeric_limits<double>::infinity() : 10 * std::log10(signal / noise);
 }
 
-std::string gain_problem(double signal, double product) {
-  constexpr double kMost = 1.4;  // rounding takes away at most what few bits lose, and adds little
-  if (!(product > kMost * signal)) return "";
+std::string gain_problem(double signal, double product, int bits) {
+  // Rounding takes away at most what few bits lose, and adds little.
+  constexpr double kMost = 1.4, kLeast = 0.4;
+  if (!(product > kMost * signal) && !(bits >= 4 && product < kLeast * signal)) return "";
   char text[120];
   std::snprintf(text, sizeof text, "the weights come back %.2f times as large: the scales are not those of these codes", product / signal);
   return text;
@@ -52,12 +53,13 @@ namespace {
 
 // Algorithms that look at activations let a weight's error grow where its input is small, at two or three bits beyond the
 // weight itself, and are better for it: their layers, not their rows, are held to this, and to a correlation with the source.
-double floor_of(const QuantArgs& args, const LayerOrigin& origin) { return origin.nearest ? sqnr_floor_db(args) : -12; }
+double floor_of(const QuantArgs& args, const LayerOrigin& origin) { return sqnr_floor_db(args) - (origin.nearest ? 0 : args.type == NumberType::integer ? 12 : 15); }
 constexpr double kLeastCorrelation = 0.2;
 
 struct Sums {
   double signal = 0, noise = 0, product = 0;  // of w w, (w - w') squared and w w'
   double steps = 0;                           // of (w' - w) / scale
+  double power() const { return noise - signal + 2 * product; }  // of w' w'
 };
 
 struct RowResult : Sums {
@@ -137,39 +139,44 @@ bool fits_tensor(const PackedReader& reader, const std::vector<RowResult>& rows,
   return false;
 }
 
-std::string judge(const LayerReport& report, const Sums& sums, const PackedReader& reader, const std::vector<RowResult>& rows,
-                  const QuantArgs& args, const LayerOrigin& origin) {
-  int64_t filled = 0;
+// What is wrong with the codes and scales themselves, or with the source.
+std::string damage_of(const std::vector<RowResult>& rows) {
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].bad_scale) return "row " + std::to_string(i) + " has a scale that is zero or not finite";
     if (rows[i].bad_code) return "row " + std::to_string(i) + " holds a code that stands for NaN or infinity";
     if (rows[i].unstable_code) return "row " + std::to_string(i) + " holds codes that its scale does not reproduce";
     if (rows[i].bad_outlier) return "row " + std::to_string(i) + " of outlier_weight is not the source's";
     if (rows[i].bad_source) return "row " + std::to_string(i) + " of the source is not finite";
-    filled += rows[i].signal > 0 ? 1 : 0;
   }
+  return "";
+}
+
+// How the weights that come back are not the source's.
+std::string judge(const LayerReport& report, const Sums& sums, const PackedReader& reader, const std::vector<RowResult>& rows,
+                  const QuantArgs& args, const LayerOrigin& origin) {
+  const int64_t filled = std::count_if(rows.begin(), rows.end(), [](const RowResult& row) { return row.signal > 0; });
   if (origin.source == nullptr || filled == 0) return "";
-  // Where nearly all rows are their source rounded to the nearest, the others are damaged; where few are, another
-  // algorithm chose the codes.
   const auto other = std::count_if(rows.begin(), rows.end(), [](const RowResult& row) { return row.not_nearest; });
-  if (origin.nearest && other > 0 && other * 10 <= static_cast<ptrdiff_t>(rows.size())) {
+  const auto not_nearest = [&] {
     const auto first = std::find_if(rows.begin(), rows.end(), [](const RowResult& row) { return row.not_nearest; });
-    return "row " + std::to_string(first - rows.begin()) + " is not its source rounded to the nearest, as other rows are";
-  }
+    return "row " + std::to_string(first - rows.begin()) + " is not its source rounded to the nearest, as codecllm_quantization.json says; of such rows there are " +
+           std::to_string(other) + " among " + std::to_string(rows.size());
+  };
+  // A few are damaged; of many there may be more to say.
+  if (origin.nearest && other > 0 && other * 10 <= static_cast<ptrdiff_t>(rows.size())) return not_nearest();
   // Weight-only integers with one scale per tensor are written by this program alone, by rounding to the nearest.
   if (origin.nearest && args.strategy == Strategy::tensor && args.type == NumberType::integer && !fits_tensor(reader, rows, args))
     return "the scale is not what the largest weight gives";
-  if (std::string problem = gain_problem(sums.signal, sums.product); !problem.empty()) return problem;
-  const double power = sums.noise - sums.signal + 2 * sums.product;  // of the weights that come back
-  if (!(power > 0)) return "all weights became zero";
+  if (!(sums.power() > 0)) return "all weights became zero";
   char text[200];
+  if (report.correlation < kLeastCorrelation) {
+    std::snprintf(text, sizeof text, "what comes back has little to do with the weights: a correlation of %.2f", report.correlation);
+    return text;
+  }
+  if (std::string problem = gain_problem(sums.signal, sums.product, args.num_bits); !problem.empty()) return problem;
   if (const double drift = sums.steps / static_cast<double>(report.weights); args.type == NumberType::integer && std::fabs(drift) > 0.5) {
     std::snprintf(text, sizeof text, "the weights come back %+.2f steps off on average: %s", drift,
                   args.symmetric ? "these are not their codes" : "the zero points are told by another convention");
-    return text;
-  }
-  if (const double correlation = sums.product / std::sqrt(sums.signal * power); !origin.nearest && correlation < kLeastCorrelation) {
-    std::snprintf(text, sizeof text, "what comes back has little to do with the weights: a correlation of %.2f", correlation);
     return text;
   }
   const double floor = floor_of(args, origin);
@@ -179,7 +186,7 @@ std::string judge(const LayerReport& report, const Sums& sums, const PackedReade
                   args.strategy == Strategy::tensor ? "one per channel or group" : "groups, smaller ones, or more bits");
     return text;
   }
-  return "";
+  return origin.nearest && other > 0 ? not_nearest() : "";
 }
 
 }  // namespace
@@ -215,8 +222,14 @@ LayerReport check_layer(const Context& context, const std::string& module, const
     report.max_abs_error = std::max(report.max_abs_error, row.max_error);
     if (row.signal > 0 && sqnr_db(row.signal, row.noise) < floor) ++report.poor_rows;
   }
-  if (origin.source != nullptr) report.sqnr_db = sqnr_db(sums.signal, sums.noise);
+  if (origin.source != nullptr) {
+    report.sqnr_db = sqnr_db(sums.signal, sums.noise);
+    report.correlation = sums.power() > 0 ? sums.product / std::sqrt(sums.signal * sums.power()) : 0;
+  }
+  report.problem = damage_of(rows);
+  if (!report.problem.empty()) return report;
   report.problem = judge(report, sums, reader, rows, args, origin);
+  report.unlike = !report.problem.empty();
   return report;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/rng.h"
 #include "quant/calibrated.h"
+#include "quant/convert.h"
 #include "quant/quantize.h"
 
 namespace codecllm {
@@ -174,6 +175,59 @@ TEST(VerifyGptq, FewBitsAreGood) {
     options.algorithm = {.name = "gptq", .calibration = test::few_samples(temp)};
     EXPECT_TRUE(quantize_checkpoint(test::two_threads(), temp / "m", temp / scheme, options).bad.empty());
   }
+}
+
+// Scales and codes that are not each other's, in a model that tells how it was made and in one of somebody else.
+TEST_F(Verify, ForeignScalesAndCodesAreNoticedWithAndWithoutProvenance) {
+  for (const char* scheme : {"int4-g128", "int8", "w8a8", "fp8-channel", "fp8-block"})
+    for (const bool known : {true, false}) {
+      make("llama-bf16", scheme);
+      if (!known) std::filesystem::remove(temp_ / "q/codecllm_quantization.json");
+      EXPECT_EQ(complaints(tensors_, true), "") << scheme << known;
+      for (const char* damage : {"a quarter", "a thousandth", "random codes"}) {
+        Tensors changed = tensors_;
+        Rng rng(3);
+        for (auto& [name, tensor] : changed) {
+          const bool codes = name.ends_with(".weight_packed") || tensor.decl.dtype == DType::i8 || tensor.decl.dtype == DType::f8_e4m3;
+          if (damage == std::string("random codes")) {
+            if (codes)
+              for (std::byte& b : tensor.data) b = static_cast<std::byte>(rng.below(0x7f));
+          } else if (name.ends_with(".weight_scale")) {
+            const std::vector<float> values = test::values_of(tensor);
+            for (size_t i = 0; i < values.size(); ++i) test::set_value(tensor, i, values[i] * (damage == std::string("a quarter") ? 0.25f : 0.001f));
+          }
+        }
+        EXPECT_EQ(check(changed, true).bad.size(), 14u) << scheme << known << damage;
+      }
+    }
+}
+
+// What no provenance tells: the hint counts these complaints, and no other.
+TEST(VerifySmoothed, WithoutItsFactorsEverythingIsUnlike) {
+  const test::TempDirectory temp;
+  test::calibrated_model(temp, "llama-bf16", [](Tensors& tensors) {  // channels that are worth smoothing
+    for (const char* name : {"model.layers.0.input_layernorm.weight", "model.layers.1.post_attention_layernorm.weight"})
+      for (size_t i = 0; i < 8; ++i) test::set_value(tensors.at(name), i, 60);
+  });
+  QuantizeOptions options = {.scheme = scheme_preset("w8a8")};
+  options.algorithm = {.name = "smoothquant", .calibration = test::few_samples(temp)};
+  quantize_checkpoint(test::two_threads(), temp / "m", temp / "q", options);
+  const Checkpoint reference(temp / "m");
+  for (const char* format : {"compressed-tensors", "codecllm", "fp8-block"}) {  // takes the factors along
+    convert_checkpoint(test::two_threads(), temp / "q", temp / format, {.format = format});
+    const VerifyResult result = verify(test::two_threads(), Checkpoint(temp / format), &reference);
+    EXPECT_TRUE(result.bad.empty()) << format << testing::PrintToString(result.bad);
+  }
+  std::filesystem::remove(temp / "q/codecllm_quantization.json");
+  std::filesystem::remove(temp / "q/codecllm_checksums.json");
+  const VerifyResult unknown = verify(test::two_threads(), Checkpoint(temp / "q"), &reference);
+  EXPECT_FALSE(unknown.bad.empty());
+  EXPECT_EQ(unknown.unlike, static_cast<int64_t>(unknown.bad.size()));
+  Tensors tensors = test::read_tensors(temp / "q");
+  test::set_value(tensors.at("model.layers.0.mlp.up_proj.weight_scale"), 3, 0);
+  test::write_tensors(temp / "q/model.safetensors", tensors);
+  const VerifyResult damaged = verify(test::two_threads(), Checkpoint(temp / "q"), &reference);
+  EXPECT_LT(damaged.unlike, static_cast<int64_t>(damaged.bad.size()));
 }
 
 TEST(VerifyGptq, ZerosAreNot) {
