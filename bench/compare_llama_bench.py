@@ -33,6 +33,13 @@ def rival_round(binary, gguf, args):
     return (prefill[0], decode[0]) if prefill and decode else None
 
 
+def engine_name(binary, binaries):
+    """The first folder above the binary that no other binary shares: build/llama.cpp/bin/llama-bench is llama.cpp."""
+    folders = [os.path.abspath(other).split(os.sep)[:-1] for other in binaries]
+    own = os.path.abspath(binary).split(os.sep)[:-1]
+    return next((folder for folder in reversed(own) if sum(folder in other for other in folders) == 1), own[-1])
+
+
 def our_round(scheme, compute, args):
     """(prefill, decode, machine)"""
     out = run_json([args.codecllm, "bench", "--shape", args.shape, "--scheme", scheme, "--compute", compute,
@@ -74,7 +81,7 @@ def main():
     for _ in range(args.rounds):
         for binary in args.llama_bench:
             for gguf in args.gguf:
-                name = f"{os.path.basename(os.path.dirname(os.path.abspath(binary)))}/{os.path.basename(gguf)}"
+                name = f"{engine_name(binary, args.llama_bench)}/{os.path.basename(gguf)}"
                 measured = None if name in unreadable else rival_round(binary, gguf, args)
                 if measured is None:
                     unreadable.add(name)
