@@ -185,10 +185,10 @@ TEST_F(Lint, WhoLoadsTheMethodCodecllm) {
 TEST_F(Lint, ZeroPointsThatAreNoCodes) {
   const std::string model = quantized("int4-g32-asym"), name = q_ + ".weight_zero_point";
   for (const auto& [zero, good] : {std::pair{7, true}, {-8, true}, {8, false}}) {
-    edit_tensors(model, [&](Tensors& tensors) {
+    edit_tensors(model, [&, byte = static_cast<std::byte>(zero)](Tensors& tensors) {
       test::Tensor& tensor = tensors.at(name);
       tensor.decl = {name, DType::i8, {64, 2}};
-      tensor.data.assign(128, static_cast<std::byte>(zero));
+      tensor.data.assign(128, byte);
     });
     EXPECT_EQ(mentions(model, name + " holds 8, which is no code of 4 bits"), !good) << zero;
   }
