@@ -35,12 +35,12 @@ OrderedJson config_without_quantization(const Checkpoint& checkpoint) {
   return config;
 }
 
-// What was moved between layers still is; which codes are the nearest, only where they are the same.
-static void pass_provenance(const ConvertJob& job, PartialOutput& output) {
-  const std::string path = job.checkpoint.directory() + "/" + kProvenanceFile;
-  if (!file_exists(path)) return;
-  OrderedJson provenance = read_ordered_json_file(path);
-  if (job.result.requantized() > 0) provenance["nearest"] = OrderedJson::array();
+// What was moved between layers still is; which codes are the nearest of the rule's scales, only where both were copied: other layouts
+// have other types of scales, and groups.
+static void pass_provenance(const ConvertJob& job, bool copied, PartialOutput& output) {
+  if (!read_provenance(job.checkpoint.directory()).known) return;
+  OrderedJson provenance = read_ordered_json_file(job.checkpoint.directory() + "/" + kProvenanceFile);
+  if (!copied) provenance["nearest"] = OrderedJson::array();
   output.write_file(kProvenanceFile, dump_json(provenance) + "\n");
 }
 
@@ -83,7 +83,7 @@ void DirectoryWriter::add_others(const std::set<std::string, std::less<>>& modul
     if (const auto [module, part] = split_tensor_name(tensor->name); part == ".bias" || !modules.contains(module)) add_copy(*tensor);
 }
 
-void DirectoryWriter::finish(OrderedJson config) {
+void DirectoryWriter::finish(OrderedJson config, bool copied) {
   ShardPlan shards = plan_shards(std::move(decls_), uint64_t{5} << 30);
   for (const Shard& shard : shards.shards) job_.result.bytes += shard.layout.file_bytes();
   PartialOutput output(job_.output, planned_files(std::move(shards)), "");
@@ -95,7 +95,7 @@ void DirectoryWriter::finish(OrderedJson config) {
       writes_[i].write(output);
       for (const TensorDecl& decl : writes_[i].decls) output.added(decl);
     }
-    if (config.contains("quantization_config")) pass_provenance(job_, output);
+    if (config.contains("quantization_config")) pass_provenance(job_, copied, output);
     output.finish_weights();
   } catch (...) {
     output.discard();
@@ -123,7 +123,7 @@ void copy_all(ConvertJob& job, OrderedJson quantization) {
     for (std::string& sentence : readers_of(quantization["quant_method"].get<std::string>(), job.config.groups())) job.note(std::move(sentence));
     config["quantization_config"] = std::move(quantization);
   }
-  writer.finish(std::move(config));
+  writer.finish(std::move(config), true);
 }
 
 // Throws Error(unsupported) for codes that compressed-tensors has no words for.

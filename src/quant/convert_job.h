@@ -44,7 +44,8 @@ class DirectoryWriter {
   void add_floats(const SourceLinear& source, DType dtype);  // its weight, dequantized
   // Copies all tensors but the weights of these modules and what belongs to them; biases stay.
   void add_others(const std::set<std::string, std::less<>>& modules);
-  void finish(OrderedJson config);          // writes everything, or leaves nothing
+  // Writes everything, or leaves nothing. copied: all codes and scales are the source's.
+  void finish(OrderedJson config, bool copied = false);
 
  private:
   struct Write {

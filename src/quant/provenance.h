@@ -21,7 +21,7 @@ struct Provenance {
 
 std::string provenance_text(const QuantizeJob& job, const SmoothingFactors& factors);
 
-// Of a directory without the file nothing is known: others made it, or `convert`. Throws Error(bad_input) for a damaged file.
+// Of a directory without the file nothing is known: others made it, or `convert` in one file. Throws Error(bad_input) for a damaged file.
 Provenance read_provenance(const std::string& directory);
 
 }  // namespace codecllm

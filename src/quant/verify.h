@@ -25,7 +25,7 @@ struct LayerReport {
   double max_abs_error = 0;
   int64_t poor_rows = 0;  // rows whose own SQNR is below the format's floor
   std::string problem;    // empty: good
-  bool unlike = false;    // that is one beside the source, not of codes and scales themselves
+  bool unlike = false;    // that is one beside a source with which the layer has something to do, not of codes and scales themselves
 };
 
 // A row counts as poor below this: half of the codes' range is lost to a scale that does not fit (one scale per tensor

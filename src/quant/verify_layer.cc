@@ -53,7 +53,8 @@ namespace {
 
 // Algorithms that look at activations let a weight's error grow where its input is small, at two or three bits beyond the
 // weight itself, and are better for it: their layers, not their rows, are held to this, and to a correlation with the source.
-double floor_of(const QuantArgs& args, const LayerOrigin& origin) { return sqnr_floor_db(args) - (origin.nearest ? 0 : args.type == NumberType::integer ? 12 : 15); }
+// So are layers that `convert` made of coarser codes.
+double floor_of(const QuantArgs& args, const LayerOrigin& origin) { return origin.nearest ? sqnr_floor_db(args) : -12; }
 constexpr double kLeastCorrelation = 0.2;
 
 struct Sums {
@@ -229,7 +230,7 @@ LayerReport check_layer(const Context& context, const std::string& module, const
   report.problem = damage_of(rows);
   if (!report.problem.empty()) return report;
   report.problem = judge(report, sums, reader, rows, args, origin);
-  report.unlike = !report.problem.empty();
+  report.unlike = !report.problem.empty() && report.correlation >= kLeastCorrelation;
   return report;
 }
 

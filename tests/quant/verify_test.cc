@@ -202,6 +202,26 @@ TEST_F(Verify, ForeignScalesAndCodesAreNoticedWithAndWithoutProvenance) {
     }
 }
 
+// Other layouts have other types of scales, and other groups; and of coarse codes comes nothing finer.
+TEST(VerifyConverted, IsGoodBesideTheOriginal) {
+  const test::TempDirectory temp;
+  for (const char* model : {"llama-bf16", "llama-f16"})
+    for (const char* scheme : {"int4-g32", "int8", "int4-g32-asym", "int3-g32"}) {
+      const std::string source = temp / (std::string(model) + scheme);
+      quantize_checkpoint(test::two_threads(), test::model_data(model), source, {.scheme = scheme_preset(scheme)});
+      const Checkpoint reference(test::model_data(model));
+      for (const std::string format : {"gptq", "awq", "fp8-block", "compressed-tensors", "codecllm"})
+        for (const bool known : {true, false}) {
+          const std::string out = source + format + (known ? "" : "unknown");
+          if (format == "gptq" && scheme == std::string("int3-g32")) continue;  // 3 bits do not fill words there
+          convert_checkpoint(test::two_threads(), source, out, {.format = format});
+          if (!known) std::filesystem::remove(out + "/codecllm_quantization.json");
+          const VerifyResult result = verify(test::two_threads(), Checkpoint(out), &reference);
+          EXPECT_TRUE(result.bad.empty()) << out << testing::PrintToString(result.bad);
+        }
+    }
+}
+
 // What no provenance tells: the hint counts these complaints, and no other.
 TEST(VerifySmoothed, WithoutItsFactorsEverythingIsUnlike) {
   const test::TempDirectory temp;
@@ -213,7 +233,7 @@ TEST(VerifySmoothed, WithoutItsFactorsEverythingIsUnlike) {
   options.algorithm = {.name = "smoothquant", .calibration = test::few_samples(temp)};
   quantize_checkpoint(test::two_threads(), temp / "m", temp / "q", options);
   const Checkpoint reference(temp / "m");
-  for (const char* format : {"compressed-tensors", "codecllm", "fp8-block"}) {  // takes the factors along
+  for (const char* format : {"compressed-tensors", "codecllm", "fp8-block", "gptq"}) {  // takes the factors along
     convert_checkpoint(test::two_threads(), temp / "q", temp / format, {.format = format});
     const VerifyResult result = verify(test::two_threads(), Checkpoint(temp / format), &reference);
     EXPECT_TRUE(result.bad.empty()) << format << testing::PrintToString(result.bad);
