@@ -28,6 +28,20 @@ void ConvertJob::note_activations() {
     note("this layout has no quantized activations: they stay in 16 bits");
 }
 
+void ConvertJob::note_coarser(int bits) {
+  int64_t layers = 0;
+  std::string first;
+  for (const LinearSpec& linear : linears()) {
+    if (config.groups().empty() || linear.kind == LinearKind::lm_head) continue;
+    const SourceLinear source(checkpoint, config, linear);
+    if (source.args() != nullptr && source.args()->num_bits <= bits) continue;
+    if (++layers == 1) first = linear.name;
+  }
+  if (layers > 0)
+    note(std::to_string(layers) + " layers (" + first + " is the first) had more bits, and have " + std::to_string(bits) +
+         " now, as this layout has one type for all; compressed-tensors keeps them as they are");
+}
+
 OrderedJson config_without_quantization(const Checkpoint& checkpoint) {
   OrderedJson config = config_of_output(checkpoint);
   config.erase("quantization_config");
@@ -41,6 +55,7 @@ static void pass_provenance(const ConvertJob& job, bool copied, PartialOutput& o
   if (!read_provenance(job.checkpoint.directory()).known) return;
   OrderedJson provenance = read_ordered_json_file(job.checkpoint.directory() + "/" + kProvenanceFile);
   if (!copied) provenance["nearest"] = OrderedJson::array();
+  if (job.result.requantized() > 0) provenance["rounded_again"] = true;
   output.write_file(kProvenanceFile, dump_json(provenance) + "\n");
 }
 

@@ -122,6 +122,7 @@ void convert_target::to_fp8_block(ConvertJob& job) {
                });
   }
   writer.add_others(modules);
+  job.note_coarser(8);
   if (other_inputs) job.note("in this layout activations are rounded, too: to E4M3 in groups of 128, with scales that are found at run time; the source does otherwise");
   OrderedJson config = config_without_quantization(job.checkpoint);
   config["quantization_config"] = {{"quant_method", "fp8"}, {"fmt", "e4m3"}, {"activation_scheme", "dynamic"},

@@ -74,6 +74,7 @@ class GroupedWriter {
     }
     writer_.add_others(modules);
     job_.note_activations();
+    job_.note_coarser(target_.bits);
     if (!target_.awq && target_.zeros)
       job_.note("zero points are told as gptq_v2; programs that read it as version 1, as some of vLLM's have, are one step off and write garbage: try a prompt there, or convert to awq");
     OrderedJson config = config_without_quantization(job_.checkpoint);

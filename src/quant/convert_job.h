@@ -26,6 +26,8 @@ struct ConvertJob {
   void tell(const std::string& name, const std::string& stored, const Change& change) {
     result.tensors.push_back({name, stored, change.exact, change.max_error});
   }
+  // Says so where layers of a quantized model lose bits, or become codes that were none: this layout has one type for all.
+  void note_coarser(int bits);
   void note_activations();                  // says so where the source quantizes them, for layouts that cannot
   void note(std::string sentence) { result.notes.push_back(std::move(sentence)); }
 };

@@ -59,6 +59,7 @@ Provenance read_provenance(const std::string& directory) {
     throw Error(ErrorCode::unsupported, "verify", "version is not " + std::to_string(kProvenanceVersion), {.file = path});
   out.algorithm = json_need<std::string>(json, "algorithm", path);
   out.known = true;
+  out.rounded_again = json_or<bool>(json, "rounded_again", false, path);
   if (const auto nearest = json.find("nearest"); nearest != json.end()) {
     if (!nearest->is_array()) throw_json_type("nearest", "a list of modules", *nearest, path);
     for (const Json& module : *nearest) {

@@ -12,6 +12,7 @@ inline constexpr const char* kProvenanceFile = "codecllm_quantization.json";
 
 struct Provenance {
   bool known = false;              // the file is there
+  bool rounded_again = false;      // `convert` made some layers of coarser or finer codes
   std::string algorithm = "rtn";
   std::set<std::string> nearest;  // modules whose weights are all at the nearest code of the rule's scale
   SmoothingFactors factors;

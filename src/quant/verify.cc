@@ -136,7 +136,7 @@ class Verifier {
       };
       const std::vector<int32_t> outliers = outlier_columns_of(tensors);
       LayerReport report = check_layer(context_, module, PackedReader(tensors, *group->scheme.weights), *group->scheme.weights,
-                                       {source, smoothed_ ? &*smoothed_ : nullptr, provenance_.is_nearest(module), outliers, tensors.outlier_weight},
+                                       {source, smoothed_ ? &*smoothed_ : nullptr, provenance_.is_nearest(module), provenance_.rounded_again, outliers, tensors.outlier_weight},
                                        rows_done);
       report.bytes = packed_bytes(tensors);
       if (!report.problem.empty()) complain(module, report.problem);

@@ -44,6 +44,7 @@ struct LayerOrigin {
   const TensorInfo* source = nullptr;        // [rows, columns]; null: not known
   const SmoothedSource* smoothed = nullptr;  // through which the source is to be read
   bool nearest = true;                       // by rounding to the nearest with the rule's scales
+  bool rounded_again = false;                // perhaps from codes of fewer bits
   std::span<const int32_t> outliers = {};    // columns that are kept as they are
   const TensorInfo* outlier_weight = nullptr;  // [rows, outliers.size()]
 };

@@ -53,8 +53,11 @@ namespace {
 
 // Algorithms that look at activations let a weight's error grow where its input is small, at two or three bits beyond the
 // weight itself, and are better for it: their layers, not their rows, are held to this, and to a correlation with the source.
-// So are layers that `convert` made of coarser codes.
-double floor_of(const QuantArgs& args, const LayerOrigin& origin) { return origin.nearest ? sqnr_floor_db(args) : -12; }
+// Layers that `convert` made of other codes keep those codes' error, of however few bits.
+double floor_of(const QuantArgs& args, const LayerOrigin& origin) {
+  if (origin.rounded_again) return -12;
+  return sqnr_floor_db(args) - (origin.nearest ? 0 : args.type == NumberType::integer ? 12 : 15);
+}
 constexpr double kLeastCorrelation = 0.2;
 
 struct Sums {

@@ -227,6 +227,17 @@ TEST(ConvertSchemes, WhatOthersWillMakeOfItIsTold) {
               scheme != std::string("fp8-block")) << scheme;
   }
   EXPECT_THAT(converted(quantized(dir, model, "int4-g32-asym"), dir / "gptq", "gptq").notes, Contains(HasSubstr("one step off")));
+  // Layers that were left in 16 bits.
+  QuantizeOptions but_down = {.scheme = scheme_preset("int4-g32"), .selection = {.only = {}, .ignore = {"*down_proj"}}};
+  quantize_checkpoint(two_threads(), model, dir / "but down", but_down);
+  for (const char* format : {"gptq", "awq", "fp8-block"}) {
+    const ConvertResult all = converted(dir / "but down", dir / (std::string(format) + " of all"), format);
+    EXPECT_THAT(all.notes, Contains(HasSubstr("2 layers (model.layers.0.mlp.down_proj is the first) had more bits"))) << format;
+    const ConvertResult alike = converted(quantized(dir, model, "int4-g32"), dir / (std::string(format) + " alike"), format);
+    EXPECT_THAT(alike.notes, testing::Not(Contains(HasSubstr("had more bits")))) << format;
+    std::filesystem::remove_all(dir / "int4-g32");
+    EXPECT_THAT(converted(model, dir / (std::string(format) + " of plain"), format).notes, testing::Not(Contains(HasSubstr("had more bits")))) << format;
+  }
 }
 
 TEST(ConvertSchemes, WhatCannotBeToldIsRefused) {

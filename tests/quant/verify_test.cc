@@ -184,7 +184,8 @@ TEST_F(Verify, ForeignScalesAndCodesAreNoticedWithAndWithoutProvenance) {
       make("llama-bf16", scheme);
       if (!known) std::filesystem::remove(temp_ / "q/codecllm_quantization.json");
       EXPECT_EQ(complaints(tensors_, true), "") << scheme << known;
-      for (const char* damage : {"a quarter", "a thousandth", "random codes"}) {
+      for (const char* damage : {"a quarter", "a thousandth", "random codes", "half the scales"}) {
+        if (damage == std::string("half the scales") && (known || scheme == std::string("int4-g128") || scheme == std::string("fp8-block"))) continue;
         Tensors changed = tensors_;
         Rng rng(3);
         for (auto& [name, tensor] : changed) {
@@ -194,7 +195,7 @@ TEST_F(Verify, ForeignScalesAndCodesAreNoticedWithAndWithoutProvenance) {
               for (std::byte& b : tensor.data) b = static_cast<std::byte>(rng.below(0x7f));
           } else if (name.ends_with(".weight_scale")) {
             const std::vector<float> values = test::values_of(tensor);
-            for (size_t i = 0; i < values.size(); ++i) test::set_value(tensor, i, values[i] * (damage == std::string("a quarter") ? 0.25f : 0.001f));
+            for (size_t i = 0; i < values.size(); ++i) test::set_value(tensor, i, values[i] * (damage == std::string("a quarter") ? 0.25f : damage == std::string("a thousandth") ? 0.001f : i % 2 == 0 ? 1 : 1e-6f));
           }
         }
         EXPECT_EQ(check(changed, true).bad.size(), 14u) << scheme << known << damage;
@@ -214,6 +215,7 @@ TEST(VerifyConverted, IsGoodBesideTheOriginal) {
         for (const bool known : {true, false}) {
           const std::string out = source + format + (known ? "" : "unknown");
           if (format == "gptq" && scheme == std::string("int3-g32")) continue;  // 3 bits do not fill words there
+          if (format == "fp8-block" && scheme == std::string("int3-g32") && !known) continue;  // as many bits of error are damage
           convert_checkpoint(test::two_threads(), source, out, {.format = format});
           if (!known) std::filesystem::remove(out + "/codecllm_quantization.json");
           const VerifyResult result = verify(test::two_threads(), Checkpoint(out), &reference);
