@@ -34,12 +34,12 @@ void ConvertJob::note_coarser(int bits) {
   for (const LinearSpec& linear : linears()) {
     if (config.groups().empty() || linear.kind == LinearKind::lm_head) continue;
     const SourceLinear source(checkpoint, config, linear);
-    if (source.args() != nullptr && source.args()->num_bits <= bits) continue;
+    if (source.args() != nullptr && source.args()->num_bits <= bits && !source.keeps_columns()) continue;
     if (++layers == 1) first = linear.name;
   }
   if (layers > 0)
     note(std::to_string(layers) + " layers (" + first + " is the first) had more bits, and have " + std::to_string(bits) +
-         " now, as this layout has one type for all; compressed-tensors keeps them as they are");
+         " now, as this layout has one type for all; compressed-tensors keeps what it has words for");
 }
 
 OrderedJson config_without_quantization(const Checkpoint& checkpoint) {
