@@ -120,12 +120,12 @@ QuantizeOptions options_of(const CLI::App& command, QuantizeArguments& a) {
 // Sentences about options that were given and change nothing.
 std::vector<std::string> without_effect(const CLI::App& command, const QuantizeArguments& a, const QuantizeOptions& options) {
   bool observed = false, smooths = false, calibrated = a.target || a.max_kl, codes = false, ruled = false;
+  const auto rules = [](const std::optional<QuantArgs>& args) { return args && args->type == NumberType::integer && args->symmetric && !args->dynamic; };
   for (const RecipeStep& step : recipe_of(options)) {
+    const auto& inputs = step.scheme.activations;
     if (!step.scheme.weights && !coded_scheme(step.scheme.name)) continue;
     codes = true;
-    const auto rules = [](const std::optional<QuantArgs>& args) { return args && args->type == NumberType::integer && args->symmetric; };
-    ruled = ruled || rules(step.scheme.weights) || (step.scheme.activations && !step.scheme.activations->dynamic && rules(step.scheme.activations));
-    const auto& inputs = step.scheme.activations;
+    ruled = ruled || rules(step.scheme.weights) || rules(inputs);
     const Algorithm algorithm = algorithm_named(step.algorithm.name);
     observed = observed || (inputs && !inputs->dynamic);
     smooths = smooths || algorithm.parameters.find("alpha") != std::string::npos;

@@ -153,18 +153,15 @@ class Inspector {
     ++result_.kinds["embedding"];
     for (const PlainTensorSpec& tensor : spec_.plain_tensors()) need(tensor.name, tensor.shape);
     double bits = 0, weights = 0;
-    std::vector<std::string> untold;  // modules whose codes nothing explains
-    std::vector<std::pair<std::string, std::string>> refused;  // what is wrong without the module's name, and with it, of the first that has it
-    std::map<std::string, int> count;                          // by the former
+    struct Refusal {
+      std::string alike, first;  // what is wrong without the module's name, and with it, of the first that has it
+      int layers;
+    };
+    std::vector<Refusal> refusals;
     for (const LinearSpec& linear : spec_.linears()) {
       if (linear.kind == LinearKind::lm_head && spec_.tied_head) continue;
       ++result_.linear_layers;
       ++result_.kinds[linear.kind == LinearKind::attention ? "attention" : linear.kind == LinearKind::mlp ? "mlp" : "lm_head"];
-      if (const QuantGroup* group = config_.group_for(linear.name);
-          is_stored_quantized(checkpoint_, linear.name) && (group == nullptr || !group->scheme.weights)) {
-        untold.push_back(linear.name);
-        continue;
-      }
       const auto n = static_cast<double>(linear.rows) * static_cast<double>(linear.columns);
       try {
         const double layer_bits = 8 * layer_bytes(linear);
@@ -174,17 +171,18 @@ class Inspector {
       } catch (const Error& error) {
         std::string text = error.what();
         for (size_t at; (at = text.find(linear.name)) != text.npos;) text.erase(at, linear.name.size());
-        if (++count[text] == 1) refused.emplace_back(text, error.what());
+        const auto same = std::find_if(refusals.begin(), refusals.end(), [&](const Refusal& other) { return other.alike == text; });
+        if (same != refusals.end()) {
+          ++same->layers;
+        } else {
+          refusals.push_back({text, error.what(), 1});
+        }
       }
     }
-    for (const auto& [alike, first] : refused)
-      problem(true, first + (count[alike] > 1 ? ", the first of " + std::to_string(count[alike]) + " layers" : ""),
+    for (const Refusal& refusal : refusals)
+      problem(true, refusal.first + (refusal.layers > 1 ? ", the first of " + std::to_string(refusal.layers) + " layers" : ""),
               "what cannot be read is not loaded: mend what is named, or fetch the model again or quantize it again");
     result_.bits_per_weight = weights > 0 ? bits / weights : 0;
-    if (!untold.empty())
-      problem(true, untold.front() + (untold.size() > 1 ? ", the first of " + std::to_string(untold.size()) + " layers," : "") +
-                        " is stored as codes, and quantization_config does not say how to read them",
-              config_.method().empty() ? "config.json has no quantization_config; fetch it again" : "take them out of \"ignore\", or name them in the targets of their group");
   }
 
   void need(const std::string& name, const std::vector<int64_t>& shape) {
@@ -224,7 +222,14 @@ class Inspector {
       return static_cast<double>(look_at_coded(linear.name, {linear.rows, linear.columns}));
     }
     const QuantGroup* group = config_.group_for(linear.name);
-    if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint_, linear.name)) {
+    const bool told = group != nullptr && group->scheme.weights, stored = is_stored_quantized(checkpoint_, linear.name);
+    if (stored && !told)
+      throw Error(ErrorCode::bad_input, "inspect",
+                  config_.method().empty() ? "is stored as codes, and config.json has no quantization_config; fetch it again"
+                                           : "is stored as codes, and quantization_config does not say how to read them; take it out of \"ignore\", or name it in "
+                                             "the targets of its group",
+                  {.tensor = linear.name});
+    if (!stored) {
       const TensorInfo& weight = need_floats(checkpoint_, linear.name + ".weight", {linear.rows, linear.columns});
       ++result_.schemes[std::string(dtype_name(weight.dtype))];
       return static_cast<double>(weight.data.size());
@@ -272,10 +277,8 @@ class Inspector {
   bool stored_as_told() const {
     if (checkpoint_.gguf() != nullptr) return false;
     const Json config = read_json_file(checkpoint_.config_path());
-    for (const char* key : {"quantization_config", "compression_config"})
-      if (const auto it = config.find(key); it != config.end() && it->is_object())
-        return json_or<std::string>(*it, "quant_method", "", checkpoint_.config_path()) == config_.method();
-    return false;
+    const Json* quantization = find_quantization(config);
+    return quantization != nullptr && quantization->is_object() && json_or<std::string>(*quantization, "quant_method", "", checkpoint_.config_path()) == config_.method();
   }
 
   void look_at_files() {

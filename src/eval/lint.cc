@@ -48,20 +48,31 @@ void lint_fused(const Checkpoint& checkpoint, const ModelSpec& spec, const Quant
   }
 }
 
-void lint_shapes(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
-  std::vector<QuantizedLinear> layers;
+// A layer that is stored as codes, and what config.json says of it; with a scheme for weights.
+struct ToldLinear {
+  LinearSpec linear;
+  const QuantGroup& group;
+};
+using ToldLinears = std::vector<ToldLinear>;
+
+ToldLinears told_linears(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config) {
+  ToldLinears layers;
   for (const LinearSpec& linear : spec.linears())
     if (const QuantGroup* group = config.group_for(linear.name); group != nullptr && group->scheme.weights && is_quantized(checkpoint, linear))
-      layers.push_back({linear, group->scheme});
+      layers.push_back({linear, *group});
+  return layers;
+}
+
+void lint_shapes(const ToldLinears& told, std::vector<Problem>& out) {
+  std::vector<QuantizedLinear> layers;
+  for (const auto& [linear, group] : told) layers.push_back({linear, group.scheme});
   for (const ShapeProblem& problem : shapes_for_vllm(layers)) out.push_back({false, problem.text, problem.remedy});
 }
 
 // Scales that were found by calibration stand in the checkpoint.
-void lint_inputs(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
-  for (const LinearSpec& linear : spec.linears()) {
-    const QuantGroup* group = config.group_for(linear.name);
-    if (group == nullptr || !group->scheme.weights || !group->scheme.activations || group->scheme.activations->dynamic) continue;
-    if (!is_quantized(checkpoint, linear)) continue;
+void lint_inputs(const Checkpoint& checkpoint, const ToldLinears& told, std::vector<Problem>& out) {
+  for (const auto& [linear, group] : told) {
+    if (!group.scheme.activations || group.scheme.activations->dynamic) continue;
     try {
       fixed_input_scale(checkpoint, linear.name);
     } catch (const Error& error) {
@@ -72,14 +83,13 @@ void lint_inputs(const Checkpoint& checkpoint, const ModelSpec& spec, const Quan
 }
 
 // Other programs look for the tensors that the format tells of; here their names decide.
-void lint_formats(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
-  for (const LinearSpec& linear : spec.linears()) {
-    const QuantGroup* group = config.group_for(linear.name);
-    if (group == nullptr || !group->scheme.weights || !is_stored_quantized(checkpoint, linear.name)) continue;
+void lint_formats(const Checkpoint& checkpoint, const ToldLinears& told, std::vector<Problem>& out) {
+  for (const auto& [linear, group] : told) {
+    if (!is_stored_quantized(checkpoint, linear.name)) continue;
     const bool words = checkpoint.find(linear.name + ".weight_packed") != nullptr;
-    if (words == (group->format == "pack-quantized") && group->format != "dense") continue;
-    const std::string stored = words ? "pack-quantized" : group->scheme.weights->type == NumberType::integer ? "int-quantized" : "float-quantized";
-    out.push_back({false, linear.name + " is stored as " + stored + ", and quantization_config says \"" + group->format +
+    if (words == (group.format == "pack-quantized") && group.format != "dense") continue;
+    const std::string stored = words ? "pack-quantized" : group.scheme.weights->type == NumberType::integer ? "int-quantized" : "float-quantized";
+    out.push_back({false, linear.name + " is stored as " + stored + ", and quantization_config says \"" + group.format +
                               "\"; transformers and vLLM look for other tensors",
                    "set its \"format\" to \"" + stored + "\""});
     return;
@@ -87,26 +97,24 @@ void lint_formats(const Checkpoint& checkpoint, const ModelSpec& spec, const Qua
 }
 
 // Within the codes' range, as kernels need it that hold zero points in as many bits.
-void lint_zero_points(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
-  for (const LinearSpec& linear : spec.linears()) {
-    const QuantGroup* group = config.group_for(linear.name);
+void lint_zero_points(const Checkpoint& checkpoint, const ToldLinears& told, std::vector<Problem>& out) {
+  for (const auto& [linear, group] : told) {
     const TensorInfo* zeros = checkpoint.find(linear.name + ".weight_zero_point");
-    if (group == nullptr || !group->scheme.weights || zeros == nullptr || zeros->dtype != DType::i8) continue;
-    const int half = 1 << (group->scheme.weights->num_bits - 1);
+    if (zeros == nullptr || zeros->dtype != DType::i8) continue;
+    const int bits = group.scheme.weights->num_bits, half = 1 << (bits - 1);
     const auto outside = std::find_if(zeros->data.begin(), zeros->data.end(), [&](std::byte b) { return static_cast<int8_t>(b) < -half || static_cast<int8_t>(b) >= half; });
     if (outside == zeros->data.end()) continue;
     out.push_back({false, zeros->name + " holds " + std::to_string(static_cast<int8_t>(*outside)) + ", which is no code of " +
-                              std::to_string(group->scheme.weights->num_bits) + " bits; other programs cut it off",
+                              std::to_string(bits) + " bits; other programs cut it off",
                    "see whether the zero points were stored with half of the range added, and compare the perplexity"});
     return;
   }
 }
 
-void lint_unpacked_zeros(const Checkpoint& checkpoint, const ModelSpec& spec, const QuantConfig& config, std::vector<Problem>& out) {
-  for (const LinearSpec& linear : spec.linears()) {
-    const QuantGroup* group = config.group_for(linear.name);
+void lint_unpacked_zeros(const Checkpoint& checkpoint, const ToldLinears& told, std::vector<Problem>& out) {
+  for (const auto& [linear, group] : told) {
     const TensorInfo* zeros = checkpoint.find(linear.name + ".weight_zero_point");
-    if (group != nullptr && zeros != nullptr && zeros->dtype == DType::i8 && zeros->shape.size() == 2 &&
+    if (zeros != nullptr && zeros->dtype == DType::i8 && zeros->shape.size() == 2 &&
         checkpoint.find(linear.name + ".weight_packed") != nullptr) {
       out.push_back({false, zeros->name + " and its like are not packed, as old versions of compressed-tensors left them; vLLM expects words",
                      "convert to gptq or awq, which pack them, or quantize again"});
@@ -161,11 +169,12 @@ std::vector<Problem> lint(const Checkpoint& checkpoint, const ModelSpec& spec, c
   if (config.method().empty()) return out;
   lint_fused(checkpoint, spec, config, out);
   if (checkpoint.gguf() != nullptr) return out;
-  lint_shapes(checkpoint, spec, config, out);
-  lint_formats(checkpoint, spec, config, out);
-  lint_inputs(checkpoint, spec, config, out);
-  lint_unpacked_zeros(checkpoint, spec, config, out);
-  lint_zero_points(checkpoint, spec, config, out);
+  const ToldLinears told = told_linears(checkpoint, spec, config);
+  lint_shapes(told, out);
+  lint_formats(checkpoint, told, out);
+  lint_inputs(checkpoint, told, out);
+  lint_unpacked_zeros(checkpoint, told, out);
+  lint_zero_points(checkpoint, told, out);
   lint_kv_scales(checkpoint, out);
   return out;
 }

@@ -45,11 +45,16 @@ bool present(const Json& json, const char* key) {
 
 }  // namespace
 
+const Json* find_quantization(const Json& config) {
+  for (const char* key : {"quantization_config", "compression_config"})
+    if (const auto it = config.find(key); it != config.end() && !it->is_null()) return &*it;
+  return nullptr;
+}
+
 QuantConfig QuantConfig::read(const Json& config, const std::string& file) {
   QuantConfig out;
-  auto it = config.find("quantization_config");
-  if (it == config.end() || it->is_null()) it = config.find("compression_config");
-  if (it == config.end() || it->is_null()) return out;
+  const Json* it = find_quantization(config);
+  if (it == nullptr) return out;
   if (!it->is_object()) refuse(ErrorCode::bad_input, "not an object", file);
   out.read_header(*it, file);
   const std::string format = json_or<std::string>(*it, "format", "dense", file);

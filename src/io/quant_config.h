@@ -19,6 +19,9 @@ namespace codecllm {
 // kNewestCodecllmQuantVersion; 2 has columns of outliers.
 inline constexpr int kCodecllmQuantVersion = 1, kNewestCodecllmQuantVersion = 2;
 
+// What config.json says of quantization (older files call it compression_config); null where nothing.
+const Json* find_quantization(const Json& config);
+
 struct QuantGroup {
   std::string name = "group_0";
   std::vector<std::string> targets = {"Linear"};
@@ -59,6 +62,9 @@ class QuantConfig {
   std::vector<Target> targets_;  // sorted by text
   std::vector<NamePattern> ignore_;
 };
+
+// The "version" that quant_method "codecllm" needs to tell these groups.
+int codecllm_quant_version(const std::vector<QuantGroup>& groups);
 
 // The value for `quantization_config`.
 OrderedJson make_quant_config(const std::vector<QuantGroup>& groups, const std::vector<std::string>& ignore);

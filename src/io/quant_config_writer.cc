@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "codecllm/error.h"
 #include "io/quant_args.h"
 #include "io/quant_config.h"
@@ -82,12 +84,16 @@ std::optional<std::string> refused_by(const QuantScheme& scheme) {
   return refused_packed(*scheme.weights);
 }
 
+int codecllm_quant_version(const std::vector<QuantGroup>& groups) {
+  const bool columns = std::any_of(groups.begin(), groups.end(), [](const QuantGroup& group) { return group.scheme.activations && group.scheme.activations->outliers; });
+  return columns ? kNewestCodecllmQuantVersion : kCodecllmQuantVersion;
+}
+
 OrderedJson make_quant_config(const std::vector<QuantGroup>& groups, const std::vector<std::string>& ignore) {
   if (groups.empty())
     throw Error(ErrorCode::bad_call, "quantization_config",
                 "no group; leave the config out where nothing is quantized");
   bool standard = true, mixed = false;
-  int version = kCodecllmQuantVersion;
   std::string format;
   OrderedJson config_groups = OrderedJson::object();
   for (const QuantGroup& group : groups) {
@@ -95,7 +101,6 @@ OrderedJson make_quant_config(const std::vector<QuantGroup>& groups, const std::
     mixed |= !format.empty() && own != format;
     format = own;
     standard &= !is_codecllms_own(group.scheme);
-    if (group.scheme.activations && group.scheme.activations->outliers) version = kNewestCodecllmQuantVersion;
   }
   for (const QuantGroup& group : groups) {
     const auto args = [](const std::optional<QuantArgs>& a) {
@@ -114,7 +119,7 @@ OrderedJson make_quant_config(const std::vector<QuantGroup>& groups, const std::
   }
   OrderedJson out;
   out["quant_method"] = standard ? "compressed-tensors" : "codecllm";
-  out["version"] = standard ? OrderedJson(kCompressedTensorsVersion) : OrderedJson(version);
+  out["version"] = standard ? OrderedJson(kCompressedTensorsVersion) : OrderedJson(codecllm_quant_version(groups));
   out["format"] = mixed ? "mixed-precision" : format;
   out["quantization_status"] = "compressed";
   out["global_compression_ratio"] = nullptr;

@@ -7,22 +7,24 @@ namespace codecllm {
 
 namespace {
 
-const std::string kUnknownMethod = ": vLLM refuses it, transformers warns of an unknown method and computes garbage; ";
+std::string only_codecllm(const std::string& what, const std::string& others) {
+  return "only codecllm loads " + what + ": vLLM refuses it, transformers warns of an unknown method and computes garbage; " + others;
+}
 
 std::vector<std::string> readers_of_codecllm(const std::vector<QuantGroup>& groups) {
+  if (groups.empty()) return {"only codecllm loads entropy-coded weights"};
   std::vector<std::string> sentences;
   for (const QuantGroup& group : groups) {
-    const auto& [name, weights, activations, plain] = group.scheme;
-    if (activations && activations->outliers)
-      sentences.push_back(activations->outliers->stored
-                              ? "only codecllm loads LLM.int8() with columns in 16 bits beside INT8 ones" + kUnknownMethod + "others load what `convert --to bf16` makes of it"
-                              : "only codecllm loads LLM.int8() told so" + kUnknownMethod + "`convert --to compressed-tensors` makes plain W8A8 of it, which others load");
+    const auto &weights = group.scheme.weights, &activations = group.scheme.activations;
+    if (activations && activations->outliers && activations->outliers->stored)
+      sentences.push_back(only_codecllm("LLM.int8() with columns in 16 bits beside INT8 ones", "others load what `convert --to bf16` makes of it"));
+    else if (activations && activations->outliers)
+      sentences.push_back(only_codecllm("LLM.int8() told so", "`convert --to compressed-tensors` makes plain W8A8 of it, which others load"));
     else if (weights && weights->type == NumberType::float_e5m2)
-      sentences.push_back("only codecllm loads 8-bit floats of type E5M2" + kUnknownMethod + "others load fp8, fp8-channel and fp8-block, which are E4M3");
+      sentences.push_back(only_codecllm("8-bit floats of type E5M2", "others load fp8, fp8-channel and fp8-block, which are E4M3"));
   }
-  if (groups.empty()) sentences.push_back("only codecllm loads entropy-coded weights");
   if (sentences.empty())
-    sentences.push_back("only codecllm loads the method codecllm" + kUnknownMethod + "`convert --to compressed-tensors` tells the same codes as others know them");
+    sentences.push_back(only_codecllm("the method codecllm", "`convert --to compressed-tensors` tells the same codes as others know them"));
   return sentences;
 }
 

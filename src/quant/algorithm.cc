@@ -22,8 +22,11 @@ std::vector<Grid> solve_gptq(const Context& context, const BlockInput&, LayerTas
     throw Error(ErrorCode::bad_input, "gptq", "what the layer reads is so large that its squares overflow; give this layer another algorithm in a recipe",
                 {.tensor = task.linear.name});
   // Where nothing was seen, or so little that its squares are hardly numbers, all inputs are taken to be alike: rounding to nearest.
-  std::vector<float> alike(trace > 1e-30 * static_cast<double>(n) ? 0 : n * n);
-  for (size_t j = 0; j * j < alike.size(); ++j) alike[j * n + j] = 1;
+  std::vector<float> alike;
+  if (!(trace > 1e-30 * static_cast<double>(n))) {
+    alike.resize(n * n);
+    for (size_t j = 0; j < n; ++j) alike[j * n + j] = 1;
+  }
   const std::vector<float>& gram = alike.empty() ? input.gram : alike;
   return task.coded_bits > 0 ? gptq_rate(context, task, gram, gptq_options) : gptq(context, task, gram, gptq_options);
 }

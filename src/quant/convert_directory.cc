@@ -49,16 +49,6 @@ OrderedJson config_without_quantization(const Checkpoint& checkpoint) {
   return config;
 }
 
-// What was moved between layers still is; which codes are the nearest of the rule's scales, only where both were copied: other layouts
-// have other types of scales, and groups.
-static void pass_provenance(const ConvertJob& job, bool copied, PartialOutput& output) {
-  if (!read_provenance(job.checkpoint.directory()).known) return;
-  OrderedJson provenance = read_ordered_json_file(job.checkpoint.directory() + "/" + kProvenanceFile);
-  if (!copied) provenance["nearest"] = OrderedJson::array();
-  if (job.result.requantized() > 0) provenance["rounded_again"] = true;
-  output.write_file(kProvenanceFile, dump_json(provenance) + "\n");
-}
-
 void DirectoryWriter::add(std::vector<TensorDecl> decls, std::function<void(PartialOutput&)> write) {
   decls_.insert(decls_.end(), decls.begin(), decls.end());
   writes_.push_back({std::move(decls), std::move(write)});
@@ -110,7 +100,8 @@ void DirectoryWriter::finish(OrderedJson config, bool copied) {
       writes_[i].write(output);
       for (const TensorDecl& decl : writes_[i].decls) output.added(decl);
     }
-    if (config.contains("quantization_config")) pass_provenance(job_, copied, output);
+    if (config.contains("quantization_config"))
+      if (const std::string text = passed_provenance(job_.checkpoint.directory(), copied, job_.result.requantized() > 0); !text.empty()) output.write_file(kProvenanceFile, text);
     output.finish_weights();
   } catch (...) {
     output.discard();
@@ -123,10 +114,8 @@ namespace {
 
 // What the source's config.json says of quantization, null where nothing.
 OrderedJson quantization_of(const ConvertJob& job) {
-  const Json& all = job.checkpoint.config();
-  for (const char* key : {"quantization_config", "compression_config"})  // as older files call it
-    if (const auto it = all.find(key); it != all.end() && it->is_object()) return OrderedJson(*it);
-  return nullptr;
+  const Json* quantization = find_quantization(job.checkpoint.config());
+  return quantization != nullptr && quantization->is_object() ? OrderedJson(*quantization) : nullptr;
 }
 
 // All tensors as they are, with these words about them.
@@ -176,10 +165,8 @@ void to_codecllm(ConvertJob& job) {
   for (const LinearSpec& linear : job.linears()) SourceLinear(job.checkpoint, job.config, linear);  // refuses what cannot be told so
   OrderedJson quantization = quantization_of(job);
   if (quantization.is_object()) {
-    const auto& groups = job.config.groups();
     quantization["quant_method"] = "codecllm";
-    const bool outliers = std::any_of(groups.begin(), groups.end(), [](const QuantGroup& g) { return g.scheme.activations && g.scheme.activations->outliers; });
-    quantization["version"] = outliers ? kNewestCodecllmQuantVersion : kCodecllmQuantVersion;
+    quantization["version"] = codecllm_quant_version(job.config.groups());
   }
   copy_all(job, std::move(quantization));
 }

@@ -79,8 +79,9 @@ class GgufTarget {
     const std::string final_header = gguf_layout(metadata, decls_).header;
     file.file().write_at(0, final_header.data(), final_header.size());
     file.commit();
-    if (!wanted_ && rounded_scales_ > 0)
-      job_.note("the scales of " + std::to_string(rounded_scales_) + " tensors were rounded to F16, which Q8_0 and Q4_0 have; --type f32 keeps every weight as it is");
+    // Without a type that was asked for, codes and floats are kept, so that only scales can have been rounded.
+    if (const int64_t rounded = job_.result.requantized(); !wanted_ && rounded > 0)
+      job_.note("the scales of " + std::to_string(rounded) + " tensors were rounded to F16, which Q8_0 and Q4_0 have; --type f32 keeps every weight as it is");
     job_.result.bytes = layout.file_bytes;
   }
 
@@ -203,7 +204,6 @@ class GgufTarget {
         coding.write(block, out.data() + (row * groups + g) * block_bytes);
       }
     job_.tell(name, std::string(ggml_traits(coding.type).name), linear.change);
-    rounded_scales_ += linear.change.exact ? 0 : 1;
     return out;
   }
 
@@ -255,7 +255,6 @@ class GgufTarget {
   std::vector<GgufDecl> decls_;
   std::vector<Maker> makers_;
   std::map<GgmlType, int> count_;  // linear layers by type
-  int rounded_scales_ = 0;         // layers in blocks that are not the source's weights to the bit
 };
 
 }  // namespace

@@ -80,4 +80,12 @@ Provenance read_provenance(const std::string& directory) {
   return out;
 }
 
+std::string passed_provenance(const std::string& directory, bool copied, bool rounded_again) {
+  if (!read_provenance(directory).known) return "";
+  OrderedJson json = read_ordered_json_file(directory + "/" + kProvenanceFile);
+  if (!copied) json["nearest"] = OrderedJson::array();
+  if (rounded_again) json["rounded_again"] = true;
+  return dump_json(json) + "\n";
+}
+
 }  // namespace codecllm

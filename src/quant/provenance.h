@@ -25,4 +25,8 @@ std::string provenance_text(const QuantizeJob& job, const SmoothingFactors& fact
 // Of a directory without the file nothing is known: others made it, or `convert` in one file. Throws Error(bad_input) for a damaged file.
 Provenance read_provenance(const std::string& directory);
 
+// What `convert` writes of the source's: the factors that were moved still are; which codes are the nearest of the rule's scales, only
+// where both are copied, since other layouts have other types of scales, and groups. "" where the source has none. Throws as above.
+std::string passed_provenance(const std::string& directory, bool copied, bool rounded_again);
+
 }  // namespace codecllm

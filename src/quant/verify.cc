@@ -90,7 +90,7 @@ class Verifier {
     check_needed();
     if (result_.unlike > 0) result_.unlike += unlike_layers_;
     // Where the checksums say that nothing is damaged and yet not one layer is like the reference's, the reference is wrong.
-    const auto like = [](const LayerReport& layer) { return layer.sqnr_db > 0 || layer.correlation > 0.2; };
+    const auto like = [](const LayerReport& layer) { return layer.sqnr_db > 0 || layer.correlation >= kLeastCorrelation; };
     result_.unlike_reference = reference_ != nullptr && quantized_ > 0 && result_.checksums > 0 && damaged_ == 0 &&
                                std::none_of(result_.layers.begin(), result_.layers.end(), like);
     return std::move(result_);

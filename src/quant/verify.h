@@ -35,8 +35,11 @@ double sqnr_floor_db(const QuantArgs& args);
 // 10 log10(signal / noise), sums of squares: infinite without noise.
 double sqnr_db(double signal, double noise);
 
+// Codes under their own scales have more to do with their source, of however few bits.
+inline constexpr double kLeastCorrelation = 0.2;
+
 // What is wrong where sum w w' (product) is not near sum w^2 (signal), as it is for any codes under their own scales; "" where
-// it is.
+// it is. Of fewer than four bits, or a number of bits that is not known (0), it may be far below.
 std::string gain_problem(double signal, double product, int bits);
 
 // What a layer was made from.

@@ -58,7 +58,6 @@ double floor_of(const QuantArgs& args, const LayerOrigin& origin) {
   if (origin.rounded_again) return -12;
   return sqnr_floor_db(args) - (origin.nearest ? 0 : args.type == NumberType::integer ? 12 : 15);
 }
-constexpr double kLeastCorrelation = 0.2;
 
 struct Sums {
   double signal = 0, noise = 0, product = 0;  // of w w, (w - w') squared and w w'
@@ -71,6 +70,24 @@ struct RowResult : Sums {
   Range range;
   bool bad_scale = false, bad_code = false, unstable_code = false, bad_source = false, not_nearest = false, bad_outlier = false;
 };
+
+// Adds a row's errors: `original` and `values` [columns] are w and w' in the order of the groups.
+void add_errors(const PackedReader& reader, int64_t row, std::span<const float> original, std::span<const float> values,
+                RowResult& result) {
+  const int64_t group = reader.group(), columns = reader.columns();
+  for (int64_t g = 0; g < reader.groups(); ++g) {
+    double drift = 0;  // of w' - w
+    for (int64_t k = g * group; k < std::min(columns, (g + 1) * group); ++k) {
+      const double w = original[k], error = w - values[k];
+      result.signal += w * w;
+      result.product += w * values[k];
+      result.noise += error * error;
+      drift -= error;
+      result.max_error = std::max(result.max_error, std::fabs(error));
+    }
+    result.steps += drift / static_cast<double>(reader.scale(row, g));
+  }
+}
 
 RowResult check_row(const PackedReader& reader, const QuantArgs& args, const LayerOrigin& origin, int64_t row,
                     std::vector<int8_t>& codes, std::vector<int8_t>& again, std::vector<float>& values,
@@ -122,14 +139,7 @@ RowResult check_row(const PackedReader& reader, const QuantArgs& args, const Lay
     if (again != codes) result.not_nearest = true;
     if (!result.not_nearest) break;
   }
-  for (int64_t k = 0; k < columns; ++k) {
-    const double w = original[k], error = w - values[k];
-    result.signal += w * w;
-    result.product += w * values[k];
-    result.noise += error * error;
-    result.steps -= error / static_cast<double>(reader.scale(row, k / group));
-    result.max_error = std::max(result.max_error, std::fabs(error));
-  }
+  add_errors(reader, row, original, values, result);
   result.bad_source = !std::isfinite(result.signal);
   return result;
 }

@@ -85,17 +85,6 @@ VEC void load_float8_pairs(const uint8_t*, vf (&)[2]) {}
 
 #endif
 
-// For a line of weights, from memory or from the second-level cache. The first-level cache has too few on their way from memory
-// (BF16, Zen 4: 27 GB/s against 31 by way of the second).
-template <bool kFar>
-VEC void ask(const uint8_t* at) {
-  if constexpr (kFar) {
-    prefetch_far(at);
-  } else {
-    prefetch(at);
-  }
-}
-
 template <Element E>
 struct FloatDot {
   static constexpr bool kPairs = kHasPairs && fits_bf16(E);

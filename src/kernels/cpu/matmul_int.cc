@@ -27,16 +27,12 @@ VEC void sum_lines(const uint8_t* weights, int64_t panel_bytes, const uint8_t* r
   const Ahead<P> ahead(panel_bytes);
   while (line < line_end) {
     const int64_t fold = line_end - line > kFoldLines ? line + kFoldLines : line_end, stop = M == 1 ? ahead.stop(line, fold) : fold;
-    const int64_t ask = M == 1 ? ahead.bytes(line) : kFewRows ? kAheadBytes : kNearBytes;
+    const int64_t bytes = M == 1 ? ahead.bytes(line) : kFewRows ? kAheadBytes : kNearBytes;
     for (; line < stop; ++line) {
       Pack<typename Dot::Unit, P * kLineUnits> units;
       each<P>(EACH(p) {
         const uint8_t* at = weights + p * panel_bytes + line * kLineBytes;
-        if constexpr (M == 1) {
-          prefetch_far(at + ask);
-        } else {
-          prefetch(at + ask);
-        }
+        ask<M == 1>(at + bytes);
         if constexpr (kNibbles) {
           Dot::load_nibbles(at, cell<2>(units, p, Index<0>()), cell<2>(units, p, Index<1>()));
         } else {
@@ -137,7 +133,7 @@ void range(const MatrixView& w, const IntActivations& x, float* y, int64_t y_str
   each_block<kTileRows<Dot>, kTilePanels>(w, x.rows, begin, end, [&](RowTile rows, int64_t p, int64_t stop) {
     at_rows<kTileRows<Dot>>(rows.rows, [&](auto m) {
       // A single row reads one panel after the other: a linear stream is the fastest way through memory. But where groups are so short
-      // that their ends take most of the time, two panels share more (INT4, groups of 32, [4096, 5632]: 41 to 45 billion weights a second).
+      // that their ends take most of the time, two panels share more (INT4, groups of 32, [4096, 5632]: 42 to 51 billion weights a second).
       if (m > 1 || (kNibbles && Dot::kHalves == 2 && short_groups(w)))
         for (; p + kTilePanels <= stop; p += kTilePanels) tile<Dot, kNibbles, m, kTilePanels>(w, x, y, y_stride, rows.first, p);
       for (; p < stop; ++p) tile<Dot, kNibbles, m, 1>(w, x, y, y_stride, rows.first, p);

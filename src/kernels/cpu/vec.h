@@ -306,6 +306,11 @@ VEC void prefetch(const void* p) { __builtin_prefetch(p); }
 VEC void prefetch_once(const void* p) { __builtin_prefetch(p, 0, 0); }
 // From memory to the second-level cache, which has more lines under way than the first.
 VEC void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
+// Either: from memory the first-level cache has too few lines under way (BF16, Zen 4: 27 GB/s against 31 by way of the second).
+template <bool kFar>
+VEC void ask(const void* p) {
+  kFar ? prefetch_far(p) : prefetch(p);
+}
 
 VEC int32_t sum(vi x) {
   int32_t lanes[16];
