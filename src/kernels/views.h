@@ -183,6 +183,9 @@ CODECLLM_INLINE constexpr float kv_limit(KvType type) { return type == KvType::i
 // Keys and values of one layer live in blocks of kKvBlock tokens. Within a block, for each KV head:
 //   keys   [kKvBlock / 16][head_dim][16 tokens]   one lane is one token
 //   values [kKvBlock][head_dim]
+// but for i8, whose products take two codes at once (an odd head_dim has one more, of any value)
+//   keys   [kKvBlock / 16][head_dim / 2][16 tokens][2 dimensions]
+//   values [kKvBlock / 2][head_dim][2 tokens]
 // and, for i8 and e4m3, behind either: float scales [kKvBlock], one per token.
 // Kernels read values sixteen at a time, so both arrays end with 64 bytes of slack.
 constexpr int64_t kKvBlock = 64;
@@ -194,7 +197,15 @@ struct KvView {
   uint8_t* keys;      // [blocks][heads][head_bytes]
   uint8_t* values;    // [blocks][heads][head_bytes]
 
-  CODECLLM_INLINE int64_t code_bytes() const { return kKvBlock * head_dim * kv_bytes(type); }
+  CODECLLM_INLINE int64_t pairs() const { return (head_dim + 1) / 2; }
+  CODECLLM_INLINE int64_t key_index(int64_t slot, int64_t d) const {  // of an element, within a head of a block
+    const int64_t group = slot / kKvLanes, lane = slot % kKvLanes;
+    return type == KvType::i8 ? ((group * pairs() + d / 2) * kKvLanes + lane) * 2 + d % 2 : (group * head_dim + d) * kKvLanes + lane;
+  }
+  CODECLLM_INLINE int64_t value_index(int64_t slot, int64_t d) const {
+    return type == KvType::i8 ? (slot / 2 * head_dim + d) * 2 + slot % 2 : slot * head_dim + d;
+  }
+  CODECLLM_INLINE int64_t code_bytes() const { return kKvBlock * (type == KvType::i8 ? 2 * pairs() : head_dim * kv_bytes(type)); }
   CODECLLM_INLINE int64_t head_bytes() const { return code_bytes() + (is_scaled(type) ? kKvBlock * 4 : 0); }
   CODECLLM_INLINE int64_t block_bytes() const { return heads * head_bytes(); }
 };
@@ -222,9 +233,9 @@ constexpr int64_t kAttentionQueries = 64;
 CODECLLM_INLINE constexpr int64_t attention_rows(int64_t query_heads) {
   return query_heads < kAttentionQueries ? kAttentionQueries / query_heads : 1;
 }
-// Floats: one block of keys and values, a block's scores and five words for each query, and slack.
+// Floats: one block of keys and values; for each query a block's scores, 22 words, and its 16-bit codes; and slack.
 CODECLLM_INLINE constexpr int64_t attention_scratch(int64_t queries, int64_t head_dim) {
-  return (5 + kKvBlock) * queries + 2 * kKvBlock * head_dim + 32;
+  return (22 + kKvBlock + (head_dim + 1) / 2) * queries + 2 * kKvBlock * head_dim + 32;
 }
 
 }  // namespace codecllm

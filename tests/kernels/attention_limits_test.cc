@@ -64,6 +64,33 @@ TEST_P(AttentionLimits, LargeScoresDoNotOverflow) {
   }
 }
 
+// Exact sums of an INT8 cache's products stay in 32 bits, however long a head is, and however many tokens share the weight.
+TEST_P(AttentionLimits, LongHeadsDoNotOverflow) {
+  for (int64_t head_dim : {512, 514, 1024, 4096}) {
+    Rng rng(26);
+    Cache cache(KvType::i8, head_dim, 64, rng);
+    for (int64_t t = 0; t < 64; ++t) {
+      const float sign = t == 40 ? 1.0f : -1.0f;
+      cache.set(t, std::vector<float>(kKvHeads * head_dim, sign), std::vector<float>(kKvHeads * head_dim, sign));
+    }
+    Call call = {std::vector<float>(head_dim, 1.0f), 1, 0, 0, 64, 1.0f};
+    for (float v : attend(GetParam(), cache, call)) EXPECT_EQ(v, 1.0f) << head_dim;  // a score of head_dim against -head_dim
+    call.query.assign(head_dim, 0.0f);
+    for (float v : attend(GetParam(), cache, call)) EXPECT_NEAR(v, -62.0f / 64, 1e-4) << head_dim;
+  }
+}
+
+// A token with all the weight of its block does not take the others' with it: what 16 bits leave of those is small.
+TEST_P(AttentionLimits, SmallWeightsBesideALargeOneAreKept) {
+  Rng rng(27);
+  Cache cache(KvType::i8, 16, 640, rng);
+  for (int64_t t = 0; t < 640; ++t)  // scores 0 and 9: nine tenths of the weight on token 5
+    cache.set(t, std::vector<float>(kKvHeads * 16, t == 5 ? 9.0f / 16 : 0.0f), std::vector<float>(kKvHeads * 16, t == 5 ? 0.0f : 1.0f));
+  const Call call = {std::vector<float>(16, 1.0f), 1, 0, 0, 640, 1.0f};
+  const double expected = 639 / (639 + std::exp(9.0));
+  for (float v : attend(GetParam(), cache, call)) EXPECT_NEAR(v, expected, 1e-3 * expected);
+}
+
 INSTANTIATE_TEST_SUITE_P(, AttentionLimits, ::testing::ValuesIn(available_isas()),
                          [](const auto& tier) { return std::string(isa_name(tier.param)); });
 

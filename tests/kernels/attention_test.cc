@@ -22,27 +22,36 @@ struct Exact {
 // numbers). A score is a sum of head_dim products, then two more roundings and one for the difference from
 // the largest; weights take the exponential's error (2 units in the last place), their sum count / 16 steps,
 // the mix count steps, and a weight's relative error counts twice, once in the sum that divides it.
+// An INT8 cache is multiplied by 16-bit codes: a query's numbers are off by half a step of 1/32512 of the largest, and so are
+// the weights times the values' scales, of the largest of their block.
 Exact exact(const Cache& cache, const Call& call, double relative) {
   Exact result;
   const auto head_dim = static_cast<size_t>(cache.view().head_dim);
   const auto count = static_cast<double>(call.count);
+  const double code_step = cache.view().type == KvType::i8 ? 0.5 / 32512 : 0;
   for (int64_t h = 0; h < call.heads; ++h) {
     std::vector<double> weights(call.count, 0.0);
-    double largest = -INFINITY, magnitude = 0, total = 0;
+    double largest = -INFINITY, magnitude = 0, key_sum = 0, total = 0, largest_query = 0, largest_share = 0;
+    for (size_t d = 0; d < head_dim; ++d) largest_query = std::max<double>(largest_query, std::fabs(call.query[h * head_dim + d]));
     for (int64_t t = call.first; t < call.count; ++t) {
-      double sum = 0, size = 0;
+      double sum = 0, size = 0, keys = 0;
       for (size_t d = 0; d < head_dim; ++d) {
-        const double term = static_cast<double>(call.query[h * head_dim + d]) *
-                            cache.keys[t][call.kv_head * head_dim + d] * call.scale;
+        const double key = cache.keys[t][call.kv_head * head_dim + d], term = call.query[h * head_dim + d] * key * call.scale;
         sum += term;
         size += std::fabs(term);
+        keys += std::fabs(key * call.scale);
       }
       weights[t] = sum;
       largest = std::max(largest, sum);
       magnitude = std::max(magnitude, size);
+      key_sum = std::max(key_sum, keys);
     }
     for (int64_t t = call.first; t < call.count; ++t) total += weights[t] = std::exp(weights[t] - largest);
-    const double score_error = magnitude * (relative + (static_cast<double>(head_dim) + 4) * kUnit);
+    for (int64_t t = call.first; t < call.count; ++t)
+      for (size_t d = 0; d < head_dim; ++d)
+        largest_share = std::max(largest_share, weights[t] * std::fabs(cache.values[t][call.kv_head * head_dim + d]));
+    const double score_error =
+        magnitude * (relative + (static_cast<double>(head_dim) + 4) * kUnit) + code_step * largest_query * key_sum;
     const double weight_error = std::expm1(2 * (score_error + 4 * kUnit)) + relative;
     for (size_t d = 0; d < head_dim; ++d) {
       double sum = 0, size = 0, top = 0;
@@ -54,7 +63,7 @@ Exact exact(const Cache& cache, const Call& call, double relative) {
       }
       result.out.push_back(sum / total);
       result.bound.push_back(size / total * (weight_error + (count + count / 16 + 10) * kUnit) +
-                             count * top * 0x1p-126);
+                             count * (code_step * largest_share / total + top * 0x1p-126));
     }
   }
   return result;
@@ -71,7 +80,7 @@ class Attention : public ::testing::TestWithParam<Isa> {};
 TEST_P(Attention, EveryShapeIsWithinRounding) {
   Rng rng(21);
   for (KvType type : {KvType::f32, KvType::f16, KvType::i8, KvType::e4m3}) {
-    for (int64_t head_dim : {16, 20, 64, 80, 128}) {
+    for (int64_t head_dim : {16, 20, 33, 64, 80, 128}) {
       const Cache cache(type, head_dim, 200, rng);
       for (int64_t heads : {1, 2, 3, 4, 7}) {
         for (int64_t count : {1, 15, 17, 64, 65, 130, 200}) {
@@ -195,6 +204,12 @@ TEST_P(Attention, NotFiniteKeysAndValuesAreSeenInAScaledCache) {
       Call call = random_call(2, 32, 0, 20, rng);
       for (call.kv_head = 0; call.kv_head < 2; ++call.kv_head)
         for (float v : attend(GetParam(), cache, call)) EXPECT_EQ(std::isnan(v), call.kv_head == 1);
+      for (const float number : {NAN, INFINITY}) {
+        call.kv_head = 0;
+        call.query[32 + 5] = number;  // the second head's
+        const auto out = attend(GetParam(), cache, call);
+        for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(std::isnan(out[i]), i >= 32) << number;
+      }
     }
   }
 }

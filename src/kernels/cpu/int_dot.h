@@ -15,12 +15,6 @@
 namespace codecllm::CODECLLM_TIER {
 namespace {
 
-VEC int32_t load32(const uint8_t* p) {
-  int32_t x;
-  __builtin_memcpy(&x, p, sizeof x);
-  return x;
-}
-
 constexpr int kUnitColumns = 4;
 
 // The exact sum as 256 * high + low with 0 <= low < 256, then to float.
@@ -102,7 +96,7 @@ struct ByteDot : RawUnits {
 #else
 
 constexpr double kMultiplyAddOps = 2 * 32;
-VEC vi multiply_add(vi sum, vi a, vi b) { return add(sum, {_mm256_madd_epi16(a.a, b.a), _mm256_madd_epi16(a.b, b.b)}); }
+VEC vi multiply_add(vi sum, vi a, vi b) { return add_pairs(sum, a, b); }
 
 VEC void nibbles(__m256i bytes, __m256i& first, __m256i& second) {
   const __m256i mask = _mm256_set1_epi8(15);

@@ -57,9 +57,6 @@ VEC float sum(vf a) {
 VEC float largest(vf a) { return _mm512_reduce_max_ps(a); }
 
 VEC vf load_f16(const uint16_t* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
-VEC vf load_i8(const uint8_t* p) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-}
 VEC void store_f16(uint16_t* p, vf v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }
@@ -107,6 +104,22 @@ VEC vi sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
 VEC vi mul(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
 VEC vi high_part(vi a) { return _mm512_srai_epi32(a, 8); }
 VEC vi low_part(vi a) { return _mm512_and_si512(a, _mm512_set1_epi32(255)); }
+// Sixteen pairs of INT8 codes, each widened to 16 bits.
+VEC vi load_i8_pairs(const uint8_t* p) { return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+VEC void store_i16(int16_t* p, vi a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a)); }
+// sum + the products of pairs of 16-bit integers. Written out as in int_dot.h, for the same reason.
+VEC vi add_pairs(vi sum, vi a, vi b) {
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
+}
+// The largest bits: of numbers that are not negative the largest, or any NaN.
+VEC vf max_bits(vf a, vf b) { return _mm512_castsi512_ps(_mm512_max_epu32(_mm512_castps_si512(a), _mm512_castps_si512(b))); }
+VEC float largest_bits(vf a) {
+  const uint32_t bits = _mm512_reduce_max_epu32(_mm512_castps_si512(a));
+  float x;
+  __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
+}
 
 #else  // AVX2
 
@@ -180,10 +193,6 @@ VEC float largest(vf x) {
 VEC __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 VEC __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 VEC vf load_f16(const uint16_t* p) { return {_mm256_cvtph_ps(load128(p)), _mm256_cvtph_ps(load128(p + 8))}; }
-VEC vf load_i8(const uint8_t* p) {
-  const __m128i codes = load128(p);
-  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(codes, 8)))};
-}
 VEC void store_f16(uint16_t* p, vf v) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v.a, _MM_FROUND_TO_NEAREST_INT));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(v.b, _MM_FROUND_TO_NEAREST_INT));
@@ -240,6 +249,22 @@ VEC vi high_part(vi x) { return {_mm256_srai_epi32(x.a, 8), _mm256_srai_epi32(x.
 VEC vi low_part(vi x) {
   const __m256i mask = _mm256_set1_epi32(255);
   return {_mm256_and_si256(x.a, mask), _mm256_and_si256(x.b, mask)};
+}
+VEC vi load_i8_pairs(const uint8_t* p) { return {_mm256_cvtepi8_epi16(load128(p)), _mm256_cvtepi8_epi16(load128(p + 16))}; }
+VEC void store_i16(int16_t* p, vi x) {
+  const __m256i pairs = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xD8);  // packing goes by halves
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), pairs);
+}
+VEC vi add_pairs(vi sum, vi x, vi y) { return add(sum, {_mm256_madd_epi16(x.a, y.a), _mm256_madd_epi16(x.b, y.b)}); }
+VEC __m256 max_bits_half(__m256 x, __m256 y) {
+  return _mm256_castsi256_ps(_mm256_max_epu32(_mm256_castps_si256(x), _mm256_castps_si256(y)));
+}
+VEC vf max_bits(vf x, vf y) { return {max_bits_half(x.a, y.a), max_bits_half(x.b, y.b)}; }
+VEC float largest_bits(vf x) {
+  const __m256i eight = _mm256_castps_si256(max_bits_half(x.a, x.b));
+  const __m128i four = _mm_max_epu32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  const __m128i two = _mm_max_epu32(four, _mm_unpackhi_epi64(four, four));
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epu32(two, _mm_srli_epi64(two, 32))));
 }
 
 #endif
@@ -318,6 +343,12 @@ VEC int32_t sum(vi x) {
   int32_t total = 0;
   for (int32_t lane : lanes) total += lane;
   return total;
+}
+
+VEC int32_t load32(const void* p) {
+  int32_t x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return x;
 }
 
 constexpr float kE4m3Unit = 256.0f;

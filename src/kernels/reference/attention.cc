@@ -32,7 +32,7 @@ float score(const KvView& kv, const AttentionTile& tile, const float* query, int
   const int64_t slot = t % kKvBlock;
   double sum = 0;
   for (int64_t d = 0; d < kv.head_dim; ++d)
-    sum += static_cast<double>(query[d]) * get(kv, keys, (slot / kKvLanes * kv.head_dim + d) * kKvLanes + slot % kKvLanes, slot);
+    sum += static_cast<double>(query[d]) * get(kv, keys, kv.key_index(slot, d), slot);
   return static_cast<float>(sum * tile.scale);
 }
 
@@ -52,7 +52,7 @@ void attend_query(const KvView& kv, const AttentionTile& tile, const float* quer
       const uint8_t* values = head_of(kv, kv.values, tile, t);
       const int64_t slot = t % kKvBlock;
       total += weight;
-      for (int64_t d = 0; d < n; ++d) sums[d] += static_cast<double>(weight) * get(kv, values, slot * kv.head_dim + d0 + d, slot);
+      for (int64_t d = 0; d < n; ++d) sums[d] += static_cast<double>(weight) * get(kv, values, kv.value_index(slot, d0 + d), slot);
     }
     for (int64_t d = 0; d < n; ++d) out[d0 + d] = static_cast<float>(sums[d] / total);
   }

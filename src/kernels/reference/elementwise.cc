@@ -63,8 +63,8 @@ void store_kv(const KvView& kv, int64_t block, int64_t slot, const float* key, c
     const float key_inverse = store_scale(kv, keys, slot, key + h * kv.head_dim);
     const float value_inverse = store_scale(kv, values, slot, value + h * kv.head_dim);
     for (int64_t d = 0; d < kv.head_dim; ++d) {
-      put(kv, keys, (slot / kKvLanes * kv.head_dim + d) * kKvLanes + slot % kKvLanes, key[h * kv.head_dim + d], key_inverse);
-      put(kv, values, slot * kv.head_dim + d, value[h * kv.head_dim + d], value_inverse);
+      put(kv, keys, kv.key_index(slot, d), key[h * kv.head_dim + d], key_inverse);
+      put(kv, values, kv.value_index(slot, d), value[h * kv.head_dim + d], value_inverse);
     }
   }
 }
