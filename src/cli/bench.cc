@@ -2,6 +2,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 
 #include "cli/bench_modes.h"
 #include "cli/loaded.h"
@@ -15,6 +17,7 @@ struct BenchArguments {
   std::string op, baseline;
   GemmArguments gemm;
   bool profile = false;
+  std::vector<std::string> prompts;
   std::string shape, compute = "a16", kv = "f16";
   int rounds = 5;
   uint64_t decode_cache = 0;
@@ -27,6 +30,7 @@ struct Run {
   Json info = {};
   std::vector<double> prefill = {}, decode = {};
   std::map<int64_t, std::vector<double>> batch = {}, context = {};  // by sequences, by tokens
+  std::map<std::string, std::vector<double>> prompts = {};                  // by PromptBatch::name
   double peak_rss = 0;
 };
 
@@ -63,6 +67,7 @@ void measure_round(BenchWorker& machine, std::vector<Run>& runs, std::vector<Mac
     run.decode.push_back(m.at("decode_tok_s"));
     for (const auto& [count, rate] : m.at("batch").items()) run.batch[std::stoll(count)].push_back(rate);
     for (const auto& [tokens, rate] : m.at("context").items()) run.context[std::stoll(tokens)].push_back(rate);
+    for (const auto& [name, rate] : m.at("prompts").items()) run.prompts[name].push_back(rate);
     run.peak_rss = m.at("peak_rss_bytes");
   }
   machines.push_back(machine_state(machine.ask("round")));
@@ -76,6 +81,8 @@ OrderedJson run_json(const Run& run, double read_bytes_s) {
   for (const auto& [count, rates] : run.batch) out["batch"][std::to_string(count)] = median(rates);
   out["context"] = OrderedJson::object();
   for (const auto& [tokens, rates] : run.context) out["context"][std::to_string(tokens)] = median(rates);
+  out["prompts"] = OrderedJson::object();
+  for (const auto& [name, rates] : run.prompts) out["prompts"][name] = median(rates);
   out["weight_bytes"] = run.info.at("weight_bytes").get<uint64_t>();
   out["bits_per_weight"] = run.info.at("bits_per_weight").get<double>();
   out["read_bytes_per_token"] = run.info.at("read_bytes_per_token").get<uint64_t>();
@@ -111,6 +118,30 @@ void print(const OrderedJson& out) {
     for (const auto& [tokens, rate] : run.at("context").items())
       fmt::print("{:<28} behind {} tokens, KV cache {}: {:.2f} tok/s\n", "", tokens, out.at("kv").get<std::string>(), rate.get<double>());
   }
+}
+
+// Milliseconds of a pass, and tokens a second; a run across.
+void print_prompts(const OrderedJson& out, const std::vector<PromptBatch>& prompts) {
+  if (prompts.empty()) return;
+  fmt::print("prompts x tokens, read together: ms (tok/s)\n{:>12}", "");
+  for (const auto& run : out.at("runs")) fmt::print(" {:>20.20}", run.at("name").get<std::string>());
+  for (const PromptBatch& p : prompts) {
+    fmt::print("\n{:>12}", p.name());
+    for (const auto& run : out.at("runs")) {
+      const double rate = run.at("prompts").at(p.name());
+      fmt::print(" {:>20}", fmt::format("{:.1f} ({:.1f})", 1e3 * static_cast<double>(p.sequences * p.tokens) / rate, rate));
+    }
+  }
+  fmt::print("\n");
+}
+
+PromptBatch prompt_batch(const std::string& text) {
+  PromptBatch p = {};
+  int end = 0;
+  if (std::sscanf(text.c_str(), "%" SCNd64 "x%" SCNd64 "%n", &p.sequences, &p.tokens, &end) != 2 || static_cast<size_t>(end) != text.size() ||
+      p.sequences < 1 || p.tokens < 1 || p.sequences > 4096 || p.tokens > 1 << 20)
+    throw Error(ErrorCode::bad_call, "--prompts", "'" + text + "' is not a number of prompts and one of tokens, such as 8x128");
+  return p;
 }
 
 int bench(const Globals& globals, const BenchArguments& a) {
@@ -155,6 +186,7 @@ int bench(const Globals& globals, const BenchArguments& a) {
     globals.print_json("bench", out);
   } else {
     print(out);
+    print_prompts(out, a.measure.prompts);
   }
   return 0;
 }
@@ -165,6 +197,7 @@ void add_bench(CLI::App& app, Globals& globals) {
   auto a = std::make_shared<BenchArguments>();
   CLI::App& command = add_command(app, globals, "bench", "Speed and memory of models, or of schemes at a well-known size", [&globals, a] {
     a->measure.kv = kv_type(a->kv);
+    for (const std::string& text : a->prompts) a->measure.prompts.push_back(prompt_batch(text));
     return bench(globals, *a);
   });
   CLI::Option* models = command.add_option("models", a->models, "Model directories");
@@ -180,8 +213,8 @@ void add_bench(CLI::App& app, Globals& globals) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 12));
   CLI::Option* layout = command.add_option("--layout", a->gemm.layout, "With --experts: rows sorted by expert, or a fixed number of places for each, of which some are taken")
       ->check(CLI::IsMember({"contiguous", "masked"}))->capture_default_str();
-  CLI::Option* sweep = command.add_option("--sweep", a->gemm.sweep, "With --op gemm: times over rows and panels that are handed out together (tiles), or over sizes of blocks that share a scale (block-size)")
-      ->check(CLI::IsMember({"tiles", "block-size"}));
+  CLI::Option* sweep = command.add_option("--sweep", a->gemm.sweep, "With --op gemm: times over rows and panels that are handed out together (tiles), sizes of blocks that share a scale (block-size), or types of scales (scale-layout)")
+      ->check(CLI::IsMember({"tiles", "block-size", "scale-layout"}));
   CLI::Option* baseline = command.add_option("--baseline", a->baseline, "Measure the products of a token beside the naive way: unpack (zstd for each layer, then 16-bit weights)")
       ->check(CLI::IsMember({"unpack"}));
   CLI::Option* profile = command.add_flag("--profile", a->profile, "Time by operation, kernel by layer, memory by owner");
@@ -192,6 +225,7 @@ void add_bench(CLI::App& app, Globals& globals) {
   CLI::Option* decode = command.add_option("--decode-tokens", a->measure.decode_tokens, "Tokens decoded one by one")->check(CLI::Range(int64_t{1}, int64_t{1} << 20))->capture_default_str();
   CLI::Option* context = command.add_option("--context", a->measure.contexts, "Decode one sequence behind so many tokens with made-up keys and values, too; repeatable")
       ->expected(1)->take_all()->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  CLI::Option* prompts = command.add_option("--prompts", a->prompts, "Read so many prompts of so many tokens together, too, such as 8x128; repeatable")->expected(1)->take_all();
   CLI::Option* batch = command.add_option("--batch", a->measure.batches, "Sequences decoded together; repeatable (default 4, 8, 16)")
       ->expected(1)->take_all()->check(CLI::Range(1, 4096));
   // What has no meaning beside another option is refused, not dropped.
@@ -200,12 +234,12 @@ void add_bench(CLI::App& app, Globals& globals) {
   const auto exclude = [](CLI::Option* option, std::initializer_list<CLI::Option*> others) {
     for (CLI::Option* other : others) option->excludes(other);
   };
-  exclude(op, {models, shape, kv, decode_cache, baseline, profile, requests, prompt, decode, context, batch});
+  exclude(op, {models, shape, kv, decode_cache, baseline, profile, requests, prompt, decode, context, prompts, batch});
   exclude(experts, {outliers, sweep});
   exclude(sweep, {outliers});
-  exclude(baseline, {kv, profile, requests, prompt, decode, context, batch});
-  exclude(profile, {requests, context, batch});
-  exclude(requests, {rounds, context});
+  exclude(baseline, {kv, profile, requests, prompt, decode, context, prompts, batch});
+  exclude(profile, {requests, context, prompts, batch});
+  exclude(requests, {rounds, context, prompts});
 }
 
 }  // namespace codecllm::cli

@@ -18,7 +18,7 @@ struct GemmArguments {
   int64_t outliers = 0;              // columns of x
   int64_t experts = 0;               // 0: one weight
   std::string layout = "contiguous";  // or "masked"
-  std::string sweep;                 // "tiles" or "block-size"
+  std::string sweep;                 // "tiles", "block-size" or "scale-layout"
   int rounds = 5;
 };
 

@@ -32,18 +32,18 @@ void print_tiles(const OrderedJson& rows) {
   fmt::print("\n");
 }
 
-OrderedJson blocks_json(const QuantScheme& scheme, const BlockSweep& sweep, double operations) {
+OrderedJson scales_json(const QuantScheme& scheme, const ScaleSweep& sweep, double operations) {
   OrderedJson rows = OrderedJson::array();
-  for (const BlockTime& t : sweep.times)
-    rows.push_back({{"block", t.name}, {"seconds", t.seconds}, {"gop_s", operations / t.seconds / 1e9}, {"gb_s", t.weight_bytes / t.seconds / 1e9},
+  for (const ScaleTime& t : sweep.times)
+    rows.push_back({{"block", t.block}, {"scale_type", dtype_name(t.type)}, {"seconds", t.seconds}, {"gop_s", operations / t.seconds / 1e9}, {"gb_s", t.weight_bytes / t.seconds / 1e9},
                     {"weight_bytes", t.weight_bytes}, {"mse", t.mse}});
   return {{"name", scheme.name}, {"compute", sweep.compute}, {"times", rows}};
 }
 
-void print_blocks(const OrderedJson& rows) {
-  fmt::print("{:<10} {:>11} {:>9} {:>8} {:>11} {:>10}\n", "scale of", "us", "GOP/s", "GB/s", "weights", "MSE");
+void print_scales(const OrderedJson& rows) {
+  fmt::print("{:<10} {:<6} {:>11} {:>9} {:>8} {:>11} {:>10}\n", "scale of", "in", "us", "GOP/s", "GB/s", "weights", "MSE");
   for (const auto& r : rows)
-    fmt::print("{:<10} {:>11.1f} {:>9.1f} {:>8.2f} {:>11} {:>10.3g}\n", r["block"].get<std::string>(), 1e6 * r["seconds"].get<double>(),
+    fmt::print("{:<10} {:<6} {:>11.1f} {:>9.1f} {:>8.2f} {:>11} {:>10.3g}\n", r["block"].get<std::string>(), r["scale_type"].get<std::string>(), 1e6 * r["seconds"].get<double>(),
                r["gop_s"].get<double>(), r["gb_s"].get<double>(), bytes_text(r["weight_bytes"].get<double>()), r["mse"].get<double>());
 }
 
@@ -52,15 +52,16 @@ void print_blocks(const OrderedJson& rows) {
 int bench_sweep(const Globals& globals, const GemmArguments& a) {
   const bool tiles = a.sweep == "tiles", a8 = a.compute == "a8";
   for (const QuantScheme& scheme : a.schemes)
-    if (!tiles) check_block_sweep(scheme);
+    if (!tiles) check_scale_sweep(scheme);
   const auto context = globals.context();
   const GemmSize size = {a.size[0], a.size[1], a.size[2]};
   const double operations = 2.0 * static_cast<double>(size.m) * static_cast<double>(size.n) * static_cast<double>(size.k);
   const MachineState machine = probe_machine(*context);
   OrderedJson runs = OrderedJson::array();
+  const auto sweep_scales = a.sweep == "block-size" ? sweep_block_size : sweep_scale_layout;
   for (const QuantScheme& scheme : a.schemes)
     runs.push_back(tiles ? tiles_json(scheme, sweep_tiles(*context, size, scheme, a8, a.rounds), operations)
-                         : blocks_json(scheme, sweep_block_size(*context, size, scheme, a8, a.rounds), operations));
+                         : scales_json(scheme, sweep_scales(*context, size, scheme, a8, a.rounds), operations));
   OrderedJson out = {{"op", "gemm"}, {"size", a.size}, {"sweep", a.sweep}, {"rounds", a.rounds}, {"runs", runs}};
   out["machine"] = machine_fields(*context, {machine});
   if (globals.json) {
@@ -73,7 +74,7 @@ int bench_sweep(const Globals& globals, const GemmArguments& a) {
     if (tiles) {
       print_tiles(run["times"]);
     } else {
-      print_blocks(run["times"]);
+      print_scales(run["times"]);
     }
   }
   return 0;

@@ -63,6 +63,8 @@ OrderedJson round_json(const Measurement& m) {
   for (const auto& [count, rate] : m.batch) out["batch"][std::to_string(count)] = rate;
   out["context"] = OrderedJson::object();
   for (const auto& [tokens, rate] : m.context) out["context"][std::to_string(tokens)] = rate;
+  out["prompts"] = OrderedJson::object();
+  for (const auto& [prompts, rate] : m.prompts) out["prompts"][prompts.name()] = rate;
   out["peak_rss_bytes"] = peak_rss_bytes();
   return out;
 }

@@ -51,6 +51,7 @@ static int64_t context_slots(const MeasureOptions& options) {
 static int64_t slots_needed(const MeasureOptions& options) {
   int64_t most = options.prompt_tokens + options.decode_tokens + kKvBlock;
   for (int64_t batch : options.batches) most = std::max(most, batch * (round_up(options.decode_tokens + 1, kKvBlock)));
+  for (const PromptBatch& p : options.prompts) most = std::max(most, p.sequences * round_up(p.tokens, kKvBlock));
   return round_up(most, kKvBlock) + context_slots(options);
 }
 
@@ -76,6 +77,7 @@ Measurement Measurer::round() {
   cache_.truncate(sequence, 0);
   for (int64_t context : options_.contexts) result.context[context] = decode_behind(context);
   for (int64_t batch : options_.batches) result.batch[batch] = decode(batch);
+  for (const PromptBatch& prompts : options_.prompts) result.prompts[prompts] = read(prompts);
   return result;
 }
 
@@ -86,6 +88,28 @@ double Measurer::decode_behind(int64_t context) {
     forward_.run({&row, 1});
   }
   return static_cast<double>(options_.decode_tokens) / clock.seconds();
+}
+
+double Measurer::read(const PromptBatch& prompts) {
+  std::vector<KvSequence> sequences(static_cast<size_t>(prompts.sequences));
+  std::vector<BatchRow> rows;
+  Rng rng(8);
+  Stopwatch clock;
+  const auto run = [&] {
+    forward_.run(rows);
+    rows.clear();
+  };
+  for (KvSequence& sequence : sequences) {
+    cache_.grow(sequence, prompts.tokens);
+    for (int64_t i = 0; i < prompts.tokens; ++i) {
+      rows.push_back({static_cast<int32_t>(rng.below(static_cast<uint64_t>(model_.spec.vocab))), &sequence, i, i + 1 == prompts.tokens});
+      if (static_cast<int64_t>(rows.size()) == TokenSession::kChunk) run();
+    }
+  }
+  if (!rows.empty()) run();
+  const double rate = static_cast<double>(prompts.sequences * prompts.tokens) / clock.seconds();
+  for (KvSequence& sequence : sequences) cache_.truncate(sequence, 0);
+  return rate;
 }
 
 double Measurer::decode(int64_t count) {

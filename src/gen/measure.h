@@ -4,6 +4,7 @@
 
 #include <map>
 #include <span>
+#include <string>
 
 #include "base/rng.h"
 #include "gen/token_session.h"
@@ -11,12 +12,20 @@
 
 namespace codecllm {
 
+// Prompts of one length that are read together.
+struct PromptBatch {
+  int64_t sequences, tokens;
+  auto operator<=>(const PromptBatch&) const = default;
+  std::string name() const { return std::to_string(sequences) + "x" + std::to_string(tokens); }
+};
+
 struct MeasureOptions {
   int64_t prompt_tokens = 512;
   int64_t decode_tokens = 32;
   std::vector<int64_t> batches = {4, 8, 16};  // sequences decoded together, beside one
   KvType kv = KvType::f16;
   std::vector<int64_t> contexts = {};         // of one sequence that is decoded, too: tokens with made-up keys and values
+  std::vector<PromptBatch> prompts = {};      // that are read, too
   int64_t requests = 0;                       // of run_requests
 };
 
@@ -26,6 +35,7 @@ struct Measurement {
   double decode_tok_s = 0;             // one sequence, right after the prompt
   std::map<int64_t, double> batch;     // sequences -> tokens per second of all together
   std::map<int64_t, double> context;   // tokens before -> tokens per second of one sequence
+  std::map<PromptBatch, double> prompts;  // -> tokens per second of all together
 };
 
 class Measurer {
@@ -37,6 +47,7 @@ class Measurer {
  private:
   double decode(int64_t sequences);
   double decode_behind(int64_t context);
+  double read(const PromptBatch& prompts);
 
   const DecoderModel& model_;
   const MeasureOptions options_;

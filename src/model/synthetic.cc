@@ -95,7 +95,7 @@ class Maker {
     const bool quantized = fitted.weights.has_value();
     const int64_t group = quantized ? GridMap(*fitted.weights, rows, columns).column_span : columns;
     const Element element = quantized ? element_of(*fitted.weights) : element_of(fitted.plain);
-    Matrix out(element, rows, columns, group, ScaleType::bf16);
+    Matrix out(element, rows, columns, group, quantized ? scale_type_of(scale_dtype(*fitted.weights)) : ScaleType::bf16);
     if (fitted.activations)
       out.set_activation({.mode = activation_mode(*fitted.activations),
                           .threshold = fitted.activations->outliers ? fitted.activations->outliers->threshold : 0.0f});
@@ -143,6 +143,8 @@ class Maker {
     out.set_panel(p, Matrix::CodeRows(source, static_cast<size_t>(rows)));
   }
 
+  static DType scale_dtype(const QuantArgs& args) { return args.scale_dtype.value_or(DType::bf16); }
+
   // No input is seen beforehand, so what a checkpoint has a given scale for is found at run time.
   static ActivationMode activation_mode(const QuantArgs& inputs) {
     if (inputs.strategy == Strategy::token) return ActivationMode::a8_token;
@@ -162,7 +164,7 @@ class Maker {
       for (int64_t k = 0, g = 0; k < columns; k += group, ++g) {
         const std::span<const float> part(panel.data() + i * columns + k, static_cast<size_t>(std::min(group, columns - k)));
         const float amax = args.strategy == Strategy::tensor ? values_.largest() * size : finite_amax(part);
-        const Grid grid = fit_grid({-amax, amax}, args, ScaleRule::restricted, DType::bf16);
+        const Grid grid = fit_grid({-amax, amax}, args, ScaleRule::restricted, scale_dtype(args));
         encode(part, grid, args, ScaleRule::restricted, codes.data() + i * columns + k);
         out.set_scale(p * kPanelRows + i, g, grid.scale);
       }

@@ -234,6 +234,19 @@ TEST_F(CliJson, BenchBehindContexts) {
   EXPECT_EQ(run({"bench", model_, "--context", "9", "--profile"}).code, 2);
 }
 
+TEST_F(CliJson, BenchReadsPromptsTogether) {
+  const auto json = object_of(run({"bench", model_, "--json", "--rounds", "2", "--prompt-tokens", "8", "--decode-tokens", "4", "--batch", "2", "--prompts", "1x3",
+                                   "--prompts", "10x70"}), "bench", {"runs"});  // in more than one piece
+  const OrderedJson& prompts = json.at("runs").at(0).at("prompts");
+  ASSERT_EQ(prompts.size(), 2u);
+  EXPECT_GT(prompts.at("1x3").get<double>(), 0);
+  EXPECT_GT(prompts.at("10x70").get<double>(), 0);
+  const auto text = run({"bench", model_, "--rounds", "1", "--prompt-tokens", "8", "--decode-tokens", "4", "--batch", "2", "--prompts", "2x3"});
+  EXPECT_NE(text.out.find("2x3"), std::string::npos) << text.out;
+  for (const std::string bad : {"8", "x8", "8x", "0x3", "3x0", "-1x3", "3x4x5", "99999x1", "3x9999999999999999999999"})
+    test::expect_refusal(run({"bench", model_, "--prompts", bad}), 2, {bad, "8x128"});
+}
+
 TEST_F(CliJson, BenchOfRequests) {
   const OrderedJson json = object_of(run({"bench", model_, "--json", "--requests", "5", "--prompt-tokens", "200", "--decode-tokens", "4", "--batch", "2"}),
                                      "bench", {"requests", "runs"});
@@ -408,7 +421,14 @@ TEST_F(CliJson, BenchSweeps) {
       EXPECT_LT(blocks.at(0).at("mse"), blocks.at(4).at("mse"));
     }
   }
-  test::expect_refusal(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "int8", "--sweep", "scale-layout"}), 2, {"tiles", "block-size"});
+  const OrderedJson layouts = sweep("scale-layout", "fp8-block");
+  ASSERT_EQ(layouts.size(), 6u) << "blocks of 128 and channels, three types each";
+  EXPECT_EQ(layouts.at(0).at("block"), "128");
+  EXPECT_EQ(layouts.at(3).at("block"), "channel");
+  EXPECT_EQ(layouts.at(0).at("scale_type"), "F32");
+  EXPECT_GT(layouts.at(0).at("weight_bytes"), layouts.at(1).at("weight_bytes"));
+  EXPECT_EQ(layouts.at(1).at("weight_bytes"), layouts.at(2).at("weight_bytes"));
+  test::expect_refusal(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "int8", "--sweep", "scales"}), 2, {"tiles", "block-size", "scale-layout"});
   EXPECT_EQ(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "bf16", "--sweep", "block-size"}).code, 2);
   test::expect_refusal(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "llm-int8", "--sweep", "block-size"}), 2, {"llm-int8", "w8a8"});
 }
