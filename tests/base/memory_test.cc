@@ -4,9 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <thread>
 #include <vector>
 
+#include "base/rng.h"
 #include "codecllm/error.h"
 #include "paths.h"
 
@@ -42,7 +48,7 @@ TEST(Buffer, LargeOnesCostOnlyWhatIsTouched) {
   EXPECT_LE(peak_rss_bytes(), before + 64 * kMebi);  // both 0 where the system does not tell
 }
 
-TEST(Buffer, AnOddEndTakesNoHugePage) {
+TEST(Buffer, AnOddEndWastesNoHugePage) {
 #if !defined(__x86_64__)
   GTEST_SKIP() << "under an emulator the resident memory is the emulator's";
 #endif
@@ -56,6 +62,72 @@ TEST(Buffer, AnOddEndTakesNoHugePage) {
     std::fill(bytes.begin(), bytes.end(), uint8_t{1});
   }
   EXPECT_LE(peak_rss_bytes(), before + 64 * (2 * kMebi + kMebi / 4) + 16 * kMebi);
+}
+
+// Bytes of a line of a file in /proc/self, such as VmRSS in status; 0 where there is none.
+size_t proc_bytes(const char* file, const std::string& key) {
+  std::ifstream in(std::string("/proc/self/") + file);
+  for (std::string line; std::getline(in, line);)
+    if (line.rfind(key + ":", 0) == 0) return std::strtoull(line.c_str() + key.size() + 1, nullptr, 10) << 10;
+  return 0;
+}
+
+void fill(Buffer& buffer, uint8_t value) {
+  const auto bytes = buffer.as<uint8_t>();
+  std::fill(bytes.begin(), bytes.end(), value);
+}
+
+TEST(Buffer, SmallOnesShareHugePages) {
+  if (test::kSanitized) GTEST_SKIP() << "each is the sanitizer's";
+  Buffer large(8 * kMebi);
+  fill(large, 1);
+  if (proc_bytes("smaps_rollup", "AnonHugePages") < 8 * kMebi) GTEST_SKIP() << "this system gives no huge pages";
+  const size_t before = proc_bytes("smaps_rollup", "AnonHugePages");
+  std::vector<Buffer> buffers;
+  for (int i = 0; i < 64; ++i) {
+    buffers.emplace_back(kMebi / 2 + 100);
+    fill(buffers.back(), 2);
+  }
+  EXPECT_GE(proc_bytes("smaps_rollup", "AnonHugePages"), before + 30 * kMebi);
+}
+
+TEST(Buffer, MemoryGoesBackWhileNeighboursStay) {
+#if !defined(__x86_64__)
+  GTEST_SKIP() << "under an emulator the resident memory is the emulator's";
+#endif
+  if (test::kSanitized) GTEST_SKIP() << "the resident memory is the sanitizer's, too";
+  Buffer first(kMebi);
+  Buffer freed(64 * kMebi);
+  Buffer last(kMebi);
+  for (Buffer* b : {&first, &freed, &last}) fill(*b, 3);
+  const size_t before = proc_bytes("status", "VmRSS");
+  freed = Buffer();
+  EXPECT_LE(proc_bytes("status", "VmRSS"), before - 60 * kMebi);
+  for (const Buffer* b : {&first, &last}) {
+    const auto bytes = b->as<uint8_t>();
+    EXPECT_TRUE(std::all_of(bytes.begin(), bytes.end(), [](uint8_t x) { return x == 3; }));
+  }
+}
+
+TEST(Buffer, ThreadsTakeAndGiveBack) {
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong = 0;
+  for (uint8_t id = 1; id <= 3; ++id)
+    threads.emplace_back([&wrong, id] {
+      Rng rng(id);
+      std::vector<Buffer> held(4);
+      for (int i = 0; i < (test::kSanitized ? 15 : 60); ++i) {
+        Buffer& buffer = held[rng.below(held.size())];
+        const auto old = buffer.as<uint8_t>();
+        wrong += !std::all_of(old.begin(), old.end(), [&](uint8_t x) { return x == id; });
+        buffer = Buffer(rng.below(3 * kMebi));
+        const auto fresh = buffer.as<uint8_t>();
+        wrong += !std::all_of(fresh.begin(), fresh.end(), [](uint8_t x) { return x == 0; });
+        fill(buffer, id);
+      }
+    });
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST(Buffer, TellsWhenTheSystemRefuses) {
