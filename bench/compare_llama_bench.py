@@ -69,7 +69,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama-bench", action="append", required=True, help="path of a llama-bench; repeatable")
     parser.add_argument("--gguf", action="append", required=True, help="a model for it; repeatable")
-    parser.add_argument("--codecllm", default="build/release/codecllm")
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser.add_argument("--codecllm", default=os.path.join(here, "..", "build", "release", "codecllm"))
     parser.add_argument("--shape", default="tinyllama-1.1b")
     parser.add_argument("--scheme", action="append", help="ours, repeatable; scheme:a8 for INT8 activations")
     parser.add_argument("--threads", type=int, default=1)
@@ -77,6 +78,9 @@ def main():
     parser.add_argument("--prompt-tokens", type=int, default=256)
     parser.add_argument("--decode-tokens", type=int, default=32)
     args = parser.parse_args()
+    for binary in [args.codecllm, *args.llama_bench]:
+        if not os.access(binary, os.X_OK):
+            sys.exit(f"{binary} is not a program that can be run")
     results, machines, unreadable = {}, [], set()
     for _ in range(args.rounds):
         for binary in args.llama_bench:
