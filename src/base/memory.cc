@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -21,13 +22,14 @@ namespace codecllm {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kSegment = size_t{256} << 20;
+constexpr size_t kSegment = size_t{64} << 20;
 constexpr size_t kAlign = 64;
-// Smaller buffers come from the heap, where they do not round up to pages, and where sanitizers see their ends.
+// Smaller buffers come from the heap, where they do not round up to pages. Sanitizers see the ends of more on the heap, and of the others
+// where the pages behind them are no one's.
 #ifdef CODECLLM_SANITIZED
-constexpr size_t kLeastMapped = kHugePage;
+constexpr size_t kLeastMapped = kHugePage, kMostShared = 0;
 #else
-constexpr size_t kLeastMapped = size_t{64} << 10;
+constexpr size_t kLeastMapped = size_t{64} << 10, kMostShared = kSegment;
 #endif
 
 size_t whole_pages(size_t bytes) {
@@ -42,32 +44,46 @@ class Arena {
   // Zeroed; null when the system refuses.
   void* take(size_t size) {
     const std::lock_guard lock(mutex_);
-    if (segments_.empty() || segments_.back().size - segments_.back().used < size) {
-      if (!add_segment(std::max(size, kSegment)) && !add_segment(size)) return nullptr;
-    }
-    Segment& s = segments_.back();
-    s.used += size;
-    s.live += size;
-    return s.begin + s.used - size;
+    if (size <= kMostShared)
+      for (Segment& s : segments_)
+        if (char* at = s.place(size)) return at;
+    // Under a limit on addresses a whole segment may be more than is left.
+    if (!add_segment(size <= kMostShared ? kSegment : size) && !add_segment(size)) return nullptr;
+    return segments_.back().place(size);
   }
 
-  // What take(size) gave. The memory goes back to the system at once, the addresses with the last buffer of the segment.
-  void give_back(void* at, size_t size) {
+  // What take(size) gave. Whole huge pages go back to the system at once, parts of them when memory is short.
+  void give_back(void* data, size_t size) {
+    char* at = static_cast<char*>(data);
     const std::lock_guard lock(mutex_);
     const auto s = std::find_if(segments_.begin(), segments_.end(), [&](const Segment& x) { return at >= x.begin && at < x.begin + x.size; });
-    s->live -= size;
-    if (s->live == 0) {
+    s->taken.erase(at);
+    if (s->taken.empty()) {
       munmap(s->begin, s->size);
       segments_.erase(s);
-    } else {
-      madvise(at, size, MADV_DONTNEED);
+    } else if (madvise(at, size, MADV_DONTNEED) != 0) {
+      std::memset(at, 0, size);  // pages that are locked, which the next buffer here expects to be zero
     }
   }
 
  private:
   struct Segment {
     char* begin;
-    size_t size, used, live;
+    size_t size;
+    std::map<char*, size_t> taken;
+
+    // The first gap that is large enough; null where there is none.
+    char* place(size_t bytes) {
+      char* gap = begin;
+      for (const auto& [at, length] : taken) {
+        if (static_cast<size_t>(at - gap) >= bytes) break;
+        gap = at + length;
+      }
+      const auto next = taken.lower_bound(gap);
+      if (static_cast<size_t>((next == taken.end() ? begin + size : next->first) - gap) < bytes) return nullptr;
+      taken[gap] = bytes;
+      return gap;
+    }
   };
 
   bool add_segment(size_t size) {
@@ -79,12 +95,12 @@ class Arena {
     if (head != 0) munmap(raw, head);
     munmap(begin + size, kHugePage - head);
     madvise(begin, size / kHugePage * kHugePage, MADV_HUGEPAGE);
-    segments_.push_back({begin, size, 0, 0});
+    segments_.push_back({begin, size, {}});
     return true;
   }
 
   std::mutex mutex_;
-  std::vector<Segment> segments_;  // buffers are taken from the last
+  std::vector<Segment> segments_;
 };
 
 Arena& arena() {

@@ -2,8 +2,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cinttypes>
-#include <cstdio>
+#include <charconv>
 
 #include "cli/bench_modes.h"
 #include "cli/loaded.h"
@@ -137,10 +136,13 @@ void print_prompts(const OrderedJson& out, const std::vector<PromptBatch>& promp
 
 PromptBatch prompt_batch(const std::string& text) {
   PromptBatch p = {};
-  int end = 0;
-  if (std::sscanf(text.c_str(), "%" SCNd64 "x%" SCNd64 "%n", &p.sequences, &p.tokens, &end) != 2 || static_cast<size_t>(end) != text.size() ||
-      p.sequences < 1 || p.tokens < 1 || p.sequences > 4096 || p.tokens > 1 << 20)
+  const char *begin = text.data(), *end = begin + text.size();
+  const auto first = std::from_chars(begin, end, p.sequences);
+  const auto second = first.ec == std::errc() && first.ptr != end && *first.ptr == 'x' ? std::from_chars(first.ptr + 1, end, p.tokens) : first;
+  if (second.ec != std::errc() || second.ptr != end || p.sequences < 1 || p.tokens < 1)
     throw Error(ErrorCode::bad_call, "--prompts", "'" + text + "' is not a number of prompts and one of tokens, such as 8x128");
+  if (p.sequences > 4096 || p.tokens > (int64_t{1} << 20) / p.sequences)
+    throw Error(ErrorCode::bad_call, "--prompts", "'" + text + "' are more than 4096 prompts, or more than a million tokens together; give fewer, such as 8x128");
   return p;
 }
 
@@ -213,7 +215,7 @@ void add_bench(CLI::App& app, Globals& globals) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 12));
   CLI::Option* layout = command.add_option("--layout", a->gemm.layout, "With --experts: rows sorted by expert, or a fixed number of places for each, of which some are taken")
       ->check(CLI::IsMember({"contiguous", "masked"}))->capture_default_str();
-  CLI::Option* sweep = command.add_option("--sweep", a->gemm.sweep, "With --op gemm: times over rows and panels that are handed out together (tiles), sizes of blocks that share a scale (block-size), or types of scales (scale-layout)")
+  CLI::Option* sweep = command.add_option("--sweep", a->gemm.sweep, "With --op gemm: times over rows and panels that are handed out together (tiles), sizes of blocks that share a scale (block-size), or types of scales (scale-layout); sizes that divide K")
       ->check(CLI::IsMember({"tiles", "block-size", "scale-layout"}));
   CLI::Option* baseline = command.add_option("--baseline", a->baseline, "Measure the products of a token beside the naive way: unpack (zstd for each layer, then 16-bit weights)")
       ->check(CLI::IsMember({"unpack"}));

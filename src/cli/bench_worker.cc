@@ -2,6 +2,7 @@
 #include "cli/bench_worker.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,6 +125,7 @@ BenchWorker::BenchWorker(const BenchTarget& target, const Globals& globals, cons
   pid_ = ::fork();  // before this process has threads of its own
   if (pid_ < 0) throw Error(ErrorCode::io, "bench", "the system starts no more processes");
   if (pid_ == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // a round may be long, and the parent's end is seen between rounds
     ::close(down[1]);
     ::close(up[0]);
     int code = 0;

@@ -41,7 +41,7 @@ struct CodeShape {
   uint8_t second_bits;  // these three as levels.def has them
   uint8_t third_bits;   // 0: none
   uint8_t table[kClasses];  // floating point: class -> exponent
-  uint8_t first_bits = 2;   // 1 only where low_bits is 0
+  uint8_t first_bits = 2;   // 1 only for integer kinds where low_bits is 0, 3 only for floating point without a third digit
   uint8_t fourth_bits = 0;  // 0: none
 };
 

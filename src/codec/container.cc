@@ -17,7 +17,8 @@ constexpr uint64_t kMostBlocks = 65536;  // an exception says its block in 16 bi
 bool known_shape(const CodeShape& shape) {
   if (shape.kind > kLastKind || shape.low_bits > (codes_integers(shape.kind) ? 5 : 0)) return false;
   const bool sparse = shape.kind == CodeKind::sparse, narrow = sparse || (codes_integers(shape.kind) && shape.low_bits == 0);
-  if (shape.first_bits != 2 && !(shape.first_bits == 1 && narrow)) return false;
+  const bool wide = !codes_integers(shape.kind) && shape.third_bits == 0;
+  if (shape.first_bits != 2 && !(shape.first_bits == 1 && narrow) && !(shape.first_bits == 3 && wide)) return false;
   if (sparse && (shape.first_bits != 1 || shape.low_bits != 0 || shape.fourth_bits != 0)) return false;
 #define LEVELS(second, third, fourth) \
   if (shape.second_bits == second && shape.third_bits == third && shape.fourth_bits == fourth) return true;
@@ -51,7 +52,8 @@ const char* damage(const CodedView& view, int64_t panel, uint64_t begin) {
 CodeShape shape_of(const uint8_t* header) {
   CodeShape shape = {static_cast<CodeKind>(header[5]), static_cast<uint8_t>(header[6] & 15), static_cast<uint8_t>(header[7] & 3),
                      static_cast<uint8_t>(header[7] >> 4), {}};
-  shape.first_bits = header[6] >> 4 <= 1 ? static_cast<uint8_t>(2 - (header[6] >> 4)) : uint8_t{0};
+  constexpr uint8_t kFirstBits[16] = {2, 1, 3};
+  shape.first_bits = kFirstBits[header[6] >> 4];
   shape.fourth_bits = header[7] >> 2 & 3;
   std::memcpy(shape.table, header + 48, kClasses);
   return shape;
@@ -61,7 +63,7 @@ std::array<uint8_t, kHeaderBytes> header_bytes(const CodedHeader& header) {
   std::array<uint8_t, kHeaderBytes> out = {};
   const CodeShape& shape = header.shape;
   std::memcpy(out.data(), kMagic, 4);
-  const uint8_t small[4] = {kContainerVersion, static_cast<uint8_t>(shape.kind), static_cast<uint8_t>(shape.low_bits | (2 - shape.first_bits) << 4),
+  const uint8_t small[4] = {kContainerVersion, static_cast<uint8_t>(shape.kind), static_cast<uint8_t>(shape.low_bits | (shape.first_bits == 2 ? 0 : shape.first_bits == 1 ? 1 : 2) << 4),
                             static_cast<uint8_t>(shape.second_bits | shape.fourth_bits << 2 | shape.third_bits << 4)};
   std::memcpy(out.data() + 4, small, 4);
   const uint64_t numbers[5] = {header.panels << 32 | header.blocks, header.rows, header.columns, header.decoded_checksum,

@@ -66,7 +66,7 @@ inline void unpack_fixed(const CodeShape& shape, uint32_t fixed, uint32_t& raw, 
   if (!codes_integers(shape.kind)) {
     const int bits = mantissa_bits(shape.kind) + 1;
     raw = fixed & ((1u << bits) - 1);
-    digit = fixed >> bits & 3;
+    digit = fixed >> bits;
     return;
   }
   const uint32_t low = fixed & ((1u << shape.low_bits) - 1);

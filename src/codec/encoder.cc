@@ -74,7 +74,7 @@ template <CodeKind kind>
 void split_lanes(CodeShape shape, const ClassOf& classes, const uint8_t* elements, Lanes& lanes) {
   shape.kind = kind;  // known to the compiler
   constexpr int bytes = element_bytes(kind), run = 16 / bytes;  // neighbouring lanes that are neighbours in memory
-  constexpr int fixed_bytes = codes_integers(kind) ? 1 : (mantissa_bits(kind) + 10) / 8;  // at most eight bits of integers
+  constexpr int fixed_bytes = codes_integers(kind) ? 1 : (mantissa_bits(kind) + 11) / 8;  // at most eight bits of integers
   Unit<bytes> units[kCodedBlock];
   for (int lane = 0; lane < kCodedBlock; lane += run) std::memcpy(units + lane, elements + lane_offset(bytes, lane), 16);
   uint32_t fixed[kCodedBlock];
@@ -239,11 +239,12 @@ void encode_blocks(const CodeShape& shape, const ClassOf& classes, std::span<con
 
 Encoder::Encoder(const CodeShape& shape) : shape_(shape), classes_(classes_of(shape)) {}
 
-Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples) {
+Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples, bool smallest) {
+  const auto weight = [smallest](const CodeShape& shape) { return smallest ? 1 : handicap(shape); };
   ClassCounts histogram;
   for (const auto& sample : samples) histogram.add(kind, sample);
   std::vector<std::pair<double, CodeShape>> shapes;  // by what they are expected to take
-  for (const CodeShape& shape : shapes_of(kind, histogram)) shapes.emplace_back(handicap(shape) * estimated_bits(shape, histogram), shape);
+  for (const CodeShape& shape : shapes_of(kind, histogram)) shapes.emplace_back(weight(shape) * estimated_bits(shape, histogram), shape);
   std::ranges::stable_sort(shapes, {}, &std::pair<double, CodeShape>::first);
   // The estimate does not see how classes cluster in blocks; coding a part of the sample does.
   constexpr size_t kTried = 3, kTriedBytes = size_t{1} << 18;
@@ -258,7 +259,7 @@ Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> sample
       bytes += code.bytes.size();
       coded += sample.size();
     }
-    const double cost = handicap(candidate.shape()) * static_cast<double>(bytes);
+    const double cost = weight(candidate.shape()) * static_cast<double>(bytes);
     if (cost >= least) continue;
     least = cost;
     shape_ = candidate.shape();

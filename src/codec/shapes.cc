@@ -135,10 +135,18 @@ std::vector<CodeShape> shapes_of(CodeKind kind, const ClassCounts& histogram) {
     shape.low_bits = static_cast<uint8_t>(low);
     add_levels();
   }
+  if (!codes_integers(kind)) {
+    shape.first_bits = 3;
+    shape.third_bits = shape.fourth_bits = 0;
+    for (shape.second_bits = 2; shape.second_bits <= 3; ++shape.second_bits) shapes.push_back(shape);
+  }
   return shapes;
 }
 
-double handicap(const CodeShape& shape) { return shape.fourth_bits == 0 ? 1 : 1.01; }
+double handicap(const CodeShape& shape) {
+  const bool wide = element_bytes(shape.kind) > 1;
+  return (wide && shape.third_bits != 0 ? 1.05 : 1) * (shape.fourth_bits != 0 ? 1.01 : 1);
+}
 
 CodeShape best_shape(CodeKind kind, const ClassCounts& histogram, double& bits) {
   CodeShape best = {kind, 0, 2, 0, {}};

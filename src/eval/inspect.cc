@@ -225,9 +225,8 @@ class Inspector {
     const bool told = group != nullptr && group->scheme.weights, stored = is_stored_quantized(checkpoint_, linear.name);
     if (stored && !told)
       throw Error(ErrorCode::bad_input, "inspect",
-                  config_.method().empty() ? "is stored as codes, and config.json has no quantization_config; fetch it again"
-                                           : "is stored as codes, and quantization_config does not say how to read them; take it out of \"ignore\", or name it in "
-                                             "the targets of its group",
+                  config_.method().empty() ? "is stored as codes, and config.json has no quantization_config"
+                                           : "is stored as codes, and quantization_config does not say how to read them: it stands in \"ignore\", or in the targets of no group",
                   {.tensor = linear.name});
     if (!stored) {
       const TensorInfo& weight = need_floats(checkpoint_, linear.name + ".weight", {linear.rows, linear.columns});

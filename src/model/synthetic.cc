@@ -96,6 +96,7 @@ class Maker {
     const int64_t group = quantized ? GridMap(*fitted.weights, rows, columns).column_span : columns;
     const Element element = quantized ? element_of(*fitted.weights) : element_of(fitted.plain);
     Matrix out(element, rows, columns, group, quantized ? scale_type_of(scale_dtype(*fitted.weights)) : ScaleType::bf16);
+    if (quantized && !fitted.weights->symmetric) out.add_zeros();
     if (fitted.activations)
       out.set_activation({.mode = activation_mode(*fitted.activations),
                           .threshold = fitted.activations->outliers ? fitted.activations->outliers->threshold : 0.0f});
@@ -167,6 +168,7 @@ class Maker {
         const Grid grid = fit_grid({-amax, amax}, args, ScaleRule::restricted, scale_dtype(args));
         encode(part, grid, args, ScaleRule::restricted, codes.data() + i * columns + k);
         out.set_scale(p * kPanelRows + i, g, grid.scale);
+        if (!args.symmetric) out.set_zero(p * kPanelRows + i, g, grid.zero);
       }
     }
     out.set_panel(p, Matrix::CodeRows(source, static_cast<size_t>(rows)));

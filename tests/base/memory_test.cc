@@ -109,6 +109,19 @@ TEST(Buffer, MemoryGoesBackWhileNeighboursStay) {
   }
 }
 
+// Under a limit on addresses (ulimit -v), and where the system counts what it has promised.
+TEST(Buffer, AddressesAreUsedAgain) {
+  if (test::kSanitized) GTEST_SKIP() << "the addresses are the sanitizer's, too";
+  const size_t before = proc_bytes("status", "VmSize");
+  std::vector<Buffer> kept;
+  for (int i = 0; i < 100; ++i) {
+    Buffer passing(22 * kMebi);
+    kept.emplace_back(kMebi);
+    fill(kept.back(), 4);
+  }
+  EXPECT_LE(proc_bytes("status", "VmSize"), before + 300 * kMebi);
+}
+
 TEST(Buffer, ThreadsTakeAndGiveBack) {
   std::vector<std::thread> threads;
   std::atomic<int> wrong = 0;

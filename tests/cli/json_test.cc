@@ -243,7 +243,7 @@ TEST_F(CliJson, BenchReadsPromptsTogether) {
   EXPECT_GT(prompts.at("10x70").get<double>(), 0);
   const auto text = run({"bench", model_, "--rounds", "1", "--prompt-tokens", "8", "--decode-tokens", "4", "--batch", "2", "--prompts", "2x3"});
   EXPECT_NE(text.out.find("2x3"), std::string::npos) << text.out;
-  for (const std::string bad : {"8", "x8", "8x", "0x3", "3x0", "-1x3", "3x4x5", "99999x1", "3x9999999999999999999999"})
+  for (const std::string bad : {"8", "x8", "8x", "0x3", "3x0", "-1x3", "3x4x5", "99999x1", "3x9999999999999999999999", " 2x5", "+2x5", "2x 5", "4096x1048576"})
     test::expect_refusal(run({"bench", model_, "--prompts", bad}), 2, {bad, "8x128"});
 }
 
@@ -428,6 +428,8 @@ TEST_F(CliJson, BenchSweeps) {
   EXPECT_EQ(layouts.at(0).at("scale_type"), "F32");
   EXPECT_GT(layouts.at(0).at("weight_bytes"), layouts.at(1).at("weight_bytes"));
   EXPECT_EQ(layouts.at(1).at("weight_bytes"), layouts.at(2).at("weight_bytes"));
+  const OrderedJson asymmetric = sweep("scale-layout", "w8a8-asym");  // made-up weights have their zero points
+  for (const auto& t : asymmetric) EXPECT_LT(t.at("mse").get<double>(), 2 * sweep("scale-layout", "w8a8").at(3).at("mse").get<double>());
   test::expect_refusal(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "int8", "--sweep", "scales"}), 2, {"tiles", "block-size", "scale-layout"});
   EXPECT_EQ(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "bf16", "--sweep", "block-size"}).code, 2);
   test::expect_refusal(run({"bench", "--op", "gemm", "--size", "3,64,256", "--scheme", "llm-int8", "--sweep", "block-size"}), 2, {"llm-int8", "w8a8"});

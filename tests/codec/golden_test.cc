@@ -22,6 +22,15 @@ constexpr const char* kBrainFloats =
     "08931ea934bf4ad568f37e89149f2ab56bc49e41f633ed0fde71be13e90c9af1"
     "2d1915800000";
 
+// First digits of three bits.
+constexpr const char* kWideDigits =
+    "434c4c4d01022002010000000100000001000000000000008000000000000000"
+    "7668feb44204a632d419ba90c41aae4475787976776b6e6f9400010203040506"
+    "59000000000000000100000000000000008b16a12cb742cd60eb76810c9722ad"
+    "58e36ef9048f1aa538c34ed964ef7a8530bb46d15ce772fd109b26b13cc752dd"
+    "08931ea934bf4ad568f37e89149f2ab568f49e413403a10cde41b214e90c9a31"
+    "8108400c3202508002";
+
 // Odd codes with a fourth digit, 8-bit floats, and codes that are often zero: signs and fourth digits are read downwards.
 constexpr const char* kOdd =
     "434c4c4d01010019010000000100000001000000000000004000000000000000"
@@ -56,11 +65,11 @@ Bytes golden_integers() {
   return out;
 }
 
-// Five exponents, and one element (20) whose exponent stands alone.
-Bytes golden_brain_floats() {
+// Five exponents, and one element (20) whose exponent stands alone; `spread`: some more.
+Bytes golden_brain_floats(bool spread = false) {
   Bytes out;
   for (int i = 0; i < 64; ++i) {
-    const int exponent = (i % 7 == 0 ? 119 : i % 5 == 0 ? 118 : i % 3 == 0 ? 120 : 121 - i % 2 * 4) + (i == 20 ? 30 : 0);
+    const int exponent = (i % 7 == 0 ? 119 : i % 5 == 0 ? 118 : i % 3 == 0 ? 120 : 121 - i % 2 * 4) + (i == 20 ? 30 : 0) - (spread && i % 13 == 4 ? i % 11 : 0);
     const int bits = exponent << 7 | (i * 11 & 127) | (i & 1) << 15;
     out.push_back(static_cast<uint8_t>(bits));
     out.push_back(static_cast<uint8_t>(bits >> 8));
@@ -114,6 +123,8 @@ void expect_golden(const char* hex, CodeKind kind, const Bytes& elements) {
 TEST(CodecGolden, Odd) { expect_golden(kOdd, CodeKind::odd, golden_odd()); }
 TEST(CodecGolden, Float8) { expect_golden(kFloat8, CodeKind::e4m3, golden_float8()); }
 TEST(CodecGolden, Sparse) { expect_golden(kSparse, CodeKind::sparse, golden_sparse()); }
+
+TEST(CodecGolden, WideDigits) { expect_golden(kWideDigits, CodeKind::bf16, golden_brain_floats(true)); }
 
 TEST(CodecGolden, BrainFloats) {
   const Bytes golden = from_hex(kBrainFloats);

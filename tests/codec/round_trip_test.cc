@@ -97,5 +97,23 @@ TEST(CodecRate, IsNearTheEntropy) {
   }
 }
 
+// What products decode has no third digit where that costs little; a file takes the fewest bytes.
+TEST(Codec, ProductsGetFewerDigitsThanFiles) {
+  Rng rng(8);
+  for (CodeKind kind : {CodeKind::bf16, CodeKind::f16, CodeKind::f32}) {
+    const Bytes data = gaussian_elements(kind, 64 * kCodedBlock, 0.02, rng);
+    const std::span<const uint8_t> sample = data;
+    const Encoder fast(kind, {&sample, 1}), small(kind, {&sample, 1}, true);
+    EXPECT_EQ(fast.shape().first_bits, 3);
+    EXPECT_EQ(fast.shape().third_bits, 0);
+    EXPECT_GT(small.shape().third_bits, 0);
+    PanelCode of_fast, of_small;
+    fast.encode(data, of_fast);
+    small.encode(data, of_small);
+    EXPECT_LT(of_small.bytes.size(), of_fast.bytes.size());
+    EXPECT_LT(of_fast.bytes.size(), of_small.bytes.size() * 105 / 100);
+  }
+}
+
 }  // namespace
 }  // namespace codecllm

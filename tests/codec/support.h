@@ -19,13 +19,13 @@ using Bytes = std::vector<uint8_t>;
 
 inline uint64_t decoded_bytes(const CodedView& view) { return static_cast<uint64_t>(view.panels * view.panel_bytes()); }
 
-// A container of whole panels of `blocks` blocks; `data` is filled up with zeros.
+// A container of whole panels of `blocks` blocks, by the shape or in the fewest bytes; `data` is filled up with zeros.
 inline Bytes coded_container(CodeKind kind, Bytes data, size_t blocks, const CodeShape* shape = nullptr) {
   const size_t panel = blocks * kCodedBlock * static_cast<size_t>(element_bytes(kind));
   data.resize((data.size() + panel - 1) / panel * panel);
   std::vector<std::span<const uint8_t>> panels;
   for (size_t at = 0; at < data.size(); at += panel) panels.push_back(std::span<const uint8_t>(data).subspan(at, panel));
-  const Encoder encoder = shape != nullptr ? Encoder(*shape) : Encoder(kind, panels);
+  const Encoder encoder = shape != nullptr ? Encoder(*shape) : Encoder(kind, panels, true);
   ContainerBuilder builder(encoder.shape(), blocks, 1, data.size());
   Bytes body;
   PanelCode code;

@@ -22,7 +22,7 @@ VEC void multiply_keys(const Work& work, const Block& block, int64_t j, int64_t 
   for (int q = 0; q < Q; ++q) queries[q] = work.tile.query + work.places[j + q];
   each<Q * kVectors>(EACH(i) { sums.at(i) = zero(); });
   for (int64_t d = 0; d < work.head_dim; ++d) {
-    ask({block.values, block.next_keys}, (t * work.head_dim + kVectors * d * kKvLanes) * kv_bytes(T));
+    ask({block.values, block.next_keys, 0}, (t * work.head_dim + kVectors * d * kKvLanes) * kv_bytes(T));
     Pack<vf, kVectors> keys;
     each<kVectors>(EACH(v) { keys.at(v) = load_kv<T>(block.keys, (t + v * kKvLanes) * work.head_dim + d * kKvLanes); });
     each<Q>(EACH(q) {
@@ -95,7 +95,7 @@ VEC void multiply_values(const Work& work, const Block& block, const float* weig
                          Pack<vf, Q * V>& sums) {
   each<Q * V>(EACH(i) { sums.at(i) = zero(); });
   for (int64_t t = begin; t < end; ++t) {
-    ask({block.next_keys, block.next_values}, (t * work.head_dim + d0) * kv_bytes(T));
+    ask({block.next_keys, block.next_values, 0}, (t * work.head_dim + d0) * kv_bytes(T));
     Pack<vf, V> values;
     each<V>(EACH(v) { values.at(v) = load_kv<T>(block.values, t * work.head_dim + d0 + v * 16); });
     each<Q>(EACH(q) {

@@ -69,6 +69,7 @@ VEC void round_weights(float* weights, const float* tops, float* scales) {
 // the first-level cache, what follows that by way of the second.
 struct Following {
   const uint8_t *next, *then;
+  int64_t step;  // bytes for each pair that is read
 };
 VEC void ask(const Following& following, int64_t at) {
   prefetch(following.next + at);
@@ -81,7 +82,7 @@ VEC void multiply_codes(const int16_t* words, int64_t word_stride, const uint8_t
                         int64_t pairs, const Following& following, Pack<vi, Q * V>& sums) {
   each<Q * V>(EACH(i) { sums.at(i) = zero_int(); });
   for (int64_t p = 0; p < pairs; ++p) {
-    ask(following, p * pair_bytes);
+    ask(following, p * following.step);
     Pack<vi, V> units;
     each<V>(EACH(v) { units.at(v) = load_i8_pairs(codes + v * vector_bytes + p * pair_bytes); });
     each<Q>(EACH(q) {
@@ -97,7 +98,7 @@ VEC void multiply_key_codes(const Work& work, const Block& block, int64_t j, int
   const int64_t pairs = (work.head_dim + 1) / 2, vector_bytes = 2 * kKvLanes * pairs, at = t / kKvLanes * vector_bytes;
   Pack<vi, Q * kVectors> exact;
   multiply_codes<Q, kVectors>(work.words + j * 2 * pairs, 2 * pairs, block.keys + at, vector_bytes, 2 * kKvLanes, pairs,
-                              {block.values + at, block.next_keys + at}, exact);
+                              {block.values + at, block.next_keys + at, kVectors * 2 * kKvLanes}, exact);
   each<Q>(EACH(q) {
     each<kVectors>(EACH(v) {
       cell<kVectors>(sums, q, v) = mul(to_float(cell<kVectors>(exact, q, v)), set1(work.query_scales[j + q]));
@@ -112,7 +113,7 @@ VEC void multiply_value_codes(const Work& work, const Block& block, const float*
   const int64_t first = begin / 2, pair_bytes = 2 * work.head_dim, at = first * pair_bytes + 2 * d0;
   Pack<vi, Q * V> exact;
   multiply_codes<Q, V>(reinterpret_cast<const int16_t*>(weights) + 2 * first, 2 * kKvBlock, block.values + at, 2 * kKvLanes, pair_bytes,
-                       (end + 1) / 2 - first, {block.next_keys + at, block.next_values + at}, exact);
+                       (end + 1) / 2 - first, {block.next_keys + at, block.next_values + at, pair_bytes}, exact);
   each<Q>(EACH(q) { each<V>(EACH(v) { cell<V>(sums, q, v) = mul(to_float(cell<V>(exact, q, v)), set1(scales[q])); }); });
 }
 

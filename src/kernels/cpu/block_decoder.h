@@ -86,11 +86,21 @@ class BlockDecoder {
 template <class Block, class Body>
 VEC void at_levels(const CodeShape& shape, const Body& body) {
 #define LEVELS(second, third, fourth)                                                                   \
-  if constexpr (fourth == 0 || Block::kFixed > 1)                                                       \
+  if constexpr ((fourth == 0 || Block::kFixed > 1) && (third == 0 || Block::kFirst < 3))                \
     if (shape.second_bits == second && shape.third_bits == third && shape.fourth_bits == fourth)       \
       return body(LevelBits<second, third, fourth>());
 #include "codec/levels.def"
 #undef LEVELS
+}
+
+// Calls body(Block<first bits>, LevelBits) for floating point.
+template <template <int> class Block, class Body>
+VEC void at_first_bits(const CodeShape& shape, const Body& body) {
+  if (shape.first_bits == 3) {
+    at_levels<Block<3>>(shape, [&](auto levels) { body(Block<3>(), levels); });
+  } else {
+    at_levels<Block<2>>(shape, [&](auto levels) { body(Block<2>(), levels); });
+  }
 }
 
 // Calls body(Block, LevelBits) for codes of integers with at most kMostLow low bits; whether it did.

@@ -61,9 +61,9 @@ struct Lanes {
 };
 
 // Codes + 128. fixed: the fields of low bits, first digit and sign.
-template <bool kOdd, int kLow, int kFirst>
+template <bool kOdd, int kLow, int kFirstBits>
 struct IntegerBlock {
-  static constexpr int kFixed = kLow + kFirst + 1, kBytes = 1, kUnit = 1 << kLow;
+  static constexpr int kFirst = kFirstBits, kFixed = kLow + kFirst + 1, kBytes = 1, kUnit = 1 << kLow;
   static constexpr bool kOwnSign = kFixed % 2 == 1;  // the sign has a plane of its own
   VEC static void prepare(const CodeShape&, uint8_t (&)[2][16]) {}
 
@@ -99,7 +99,7 @@ struct IntegerBlock {
 
 // Codes + 128 of elements that are often zero. fixed: which are not.
 struct SparseBlock {
-  static constexpr int kFixed = 1, kBytes = 1, kUnit = 1;
+  static constexpr int kFirst = 1, kFixed = 1, kBytes = 1, kUnit = 1;
   VEC static void prepare(const CodeShape&, uint8_t (&)[2][16]) {}
 
   VEC static Lanes open(const uint8_t* fixed) {
@@ -115,16 +115,24 @@ struct SparseBlock {
   }
 };
 
+// First digits alone, of two or three bits: fields of two bits, then of one.
+template <int kFirst>
+VEC vb load_digits(const uint8_t* fields) {
+  const vb v = load_pairs<0>(fields);
+  return kFirst == 2 ? v : add_where(v, load64(fields + 16), 4);
+}
+
 // 8-bit floats: a nibble of sign and three bits of mantissa, and a digit.
+template <int kFirstBits>
 struct Float8Block {
-  static constexpr int kFixed = 6, kBytes = 1, kUnit = 1;
+  static constexpr int kFirst = kFirstBits, kFixed = 4 + kFirst, kBytes = 1, kUnit = 1;
   VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
     for (int i = 0; i < kClasses; ++i) tables[0][i] = static_cast<uint8_t>((shape.table[i] & 15) << 3);
   }
 
   VEC static Lanes open(const uint8_t* fixed) {
-    const vb v = load_pairs<0>(fixed + 32);
-    return {v, load_nibbles(fixed), at_least(v, 3)};
+    const vb v = load_digits<kFirst>(fixed + 32);
+    return {v, load_nibbles(fixed), at_least(v, (1 << kFirst) - 1)};
   }
 
   VEC static void finish(const Lanes& lanes, const uint8_t*, PanelReaders&, const uint8_t (&tables)[2][16], uint8_t* out) {
@@ -134,9 +142,9 @@ struct Float8Block {
 
 // BF16, and the upper half of F32: eight raw bits (sign, seven of mantissa) and a digit.
 // tables: the exponent's seven high bits, and its low bit where a BF16's low byte has it.
-template <bool kWide>
+template <bool kWide, int kFirstBits>
 struct BfloatBlock {
-  static constexpr int kFixed = kWide ? 26 : 10, kBytes = kWide ? 4 : 2, kUnit = 1;
+  static constexpr int kFirst = kFirstBits, kFixed = (kWide ? 24 : 8) + kFirst, kBytes = kWide ? 4 : 2, kUnit = 1;
   static constexpr int kRaw = kWide ? 128 : 0;
   VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
     for (int i = 0; i < kClasses; ++i) {
@@ -146,8 +154,8 @@ struct BfloatBlock {
   }
 
   VEC static Lanes open(const uint8_t* fixed) {
-    const vb v = load_pairs<0>(fixed + kRaw + 64);
-    return {v, load_bytes(fixed + kRaw), at_least(v, 3)};
+    const vb v = load_digits<kFirst>(fixed + kRaw + 64);
+    return {v, load_bytes(fixed + kRaw), at_least(v, (1 << kFirst) - 1)};
   }
 
   VEC static void finish(const Lanes& lanes, const uint8_t* fixed, PanelReaders&, const uint8_t (&tables)[2][16], uint8_t* out) {
@@ -168,16 +176,27 @@ struct BfloatBlock {
   }
 };
 
-// F16: eight raw bits, a nibble of three raw bits (two of mantissa, the sign) and the digit's low bit, the digit's high bit.
+template <int kFirst>
+using Bf16Block = BfloatBlock<false, kFirst>;
+template <int kFirst>
+using F32Block = BfloatBlock<true, kFirst>;
+
+// F16: eight raw bits, a nibble of three raw bits (two of mantissa, the sign) and the digit's low bit, the digit's high bits.
+template <int kFirstBits>
 struct HalfBlock {
-  static constexpr int kFixed = 13, kBytes = 2, kUnit = 1;
+  static constexpr int kFirst = kFirstBits, kFixed = 11 + kFirst, kBytes = 2, kUnit = 1;
   VEC static void prepare(const CodeShape& shape, uint8_t (&tables)[2][16]) {
     for (int i = 0; i < kClasses; ++i) tables[0][i] = static_cast<uint8_t>((shape.table[i] & 31) << 2);
   }
 
   VEC static Lanes open(const uint8_t* fixed) {
     const vb nibble = load_nibbles(fixed + 64);
-    const uint64_t one = any_bits(nibble, 8), two = load64(fixed + 96);
+    const uint64_t one = any_bits(nibble, 8);
+    if constexpr (kFirst == 3) {
+      const vb v = add_where(load_pairs<1>(fixed + 96), one, 1);
+      return {v, nibble, at_least(v, 7)};
+    }
+    const uint64_t two = load64(fixed + 96);
     return {add_where(add_where(set1_byte(0), one, 1), two, 2), nibble, one & two};
   }
 

@@ -12,9 +12,13 @@ void decode_blocks(const CodedView& view, const PanelStreams& s, uint8_t* out) {
     decoder.next(view.blocks - block < kClampBlocks ? view.blocks - block : kClampBlocks, out, [](int64_t) {});
 }
 
-template <class Block>
-void decode_levels(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-  at_levels<Block>(view.shape, [&](auto levels) { decode_blocks<Block, decltype(levels)>(view, s, out); });
+template <template <int> class Block>
+void decode_floats(const CodedView& view, const PanelStreams& s, uint8_t* out) {
+  at_first_bits<Block>(view.shape, [&](auto block, auto levels) { decode_blocks<decltype(block), decltype(levels)>(view, s, out); });
+}
+
+void decode_sparse(const CodedView& view, const PanelStreams& s, uint8_t* out) {
+  at_levels<SparseBlock>(view.shape, [&](auto levels) { decode_blocks<SparseBlock, decltype(levels)>(view, s, out); });
 }
 
 template <bool kOdd>
@@ -28,11 +32,11 @@ void decode_panel(const CodedView& view, int64_t panel, uint8_t* out) {
   switch (view.shape.kind) {
     case CodeKind::integer: decode_integers<false>(view, s, out); break;
     case CodeKind::odd: decode_integers<true>(view, s, out); break;
-    case CodeKind::bf16: decode_levels<BfloatBlock<false>>(view, s, out); break;
-    case CodeKind::f16: decode_levels<HalfBlock>(view, s, out); break;
-    case CodeKind::f32: decode_levels<BfloatBlock<true>>(view, s, out); break;
-    case CodeKind::e4m3: decode_levels<Float8Block>(view, s, out); break;
-    case CodeKind::sparse: decode_levels<SparseBlock>(view, s, out); break;
+    case CodeKind::bf16: decode_floats<Bf16Block>(view, s, out); break;
+    case CodeKind::f16: decode_floats<HalfBlock>(view, s, out); break;
+    case CodeKind::f32: decode_floats<F32Block>(view, s, out); break;
+    case CodeKind::e4m3: decode_floats<Float8Block>(view, s, out); break;
+    case CodeKind::sparse: decode_sparse(view, s, out); break;
   }
   patch_exceptions(s, view, out);
 }
