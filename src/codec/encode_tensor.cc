@@ -22,7 +22,7 @@ Encoder encoder_for(ThreadPool& pool, const TensorShape& shape, size_t panel_byt
     }
   });
   const std::vector<std::span<const uint8_t>> spans(samples.begin(), samples.end());
-  return Encoder(shape.kind, spans, shape.smallest);
+  return Encoder(shape.kind, spans, shape.file);
 }
 
 struct CodedPanel {

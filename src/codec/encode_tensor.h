@@ -16,7 +16,7 @@ struct TensorShape {
   CodeKind kind;
   uint64_t rows, columns;  // for the header
   int64_t panels, blocks;
-  bool smallest = false;  // the fewest bytes, whatever decoding takes; else a code that products can be fast with
+  bool file = false;  // nothing is multiplied with it
 };
 
 // Looks at up to sixteen panels to choose the code, then codes all. out(offset, data, bytes) takes the container: first the

@@ -239,12 +239,11 @@ void encode_blocks(const CodeShape& shape, const ClassOf& classes, std::span<con
 
 Encoder::Encoder(const CodeShape& shape) : shape_(shape), classes_(classes_of(shape)) {}
 
-Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples, bool smallest) {
-  const auto weight = [smallest](const CodeShape& shape) { return smallest ? 1 : handicap(shape); };
+Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples, bool file) {
   ClassCounts histogram;
   for (const auto& sample : samples) histogram.add(kind, sample);
   std::vector<std::pair<double, CodeShape>> shapes;  // by what they are expected to take
-  for (const CodeShape& shape : shapes_of(kind, histogram)) shapes.emplace_back(weight(shape) * estimated_bits(shape, histogram), shape);
+  for (const CodeShape& shape : shapes_of(kind, histogram)) shapes.emplace_back(handicap(shape, file) * estimated_bits(shape, histogram), shape);
   std::ranges::stable_sort(shapes, {}, &std::pair<double, CodeShape>::first);
   // The estimate does not see how classes cluster in blocks; coding a part of the sample does.
   constexpr size_t kTried = 3, kTriedBytes = size_t{1} << 18;
@@ -259,7 +258,7 @@ Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> sample
       bytes += code.bytes.size();
       coded += sample.size();
     }
-    const double cost = weight(candidate.shape()) * static_cast<double>(bytes);
+    const double cost = handicap(candidate.shape(), file) * static_cast<double>(bytes);
     if (cost >= least) continue;
     least = cost;
     shape_ = candidate.shape();

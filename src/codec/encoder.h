@@ -16,9 +16,8 @@ struct PanelCode {
 
 class Encoder {
  public:
-  // `samples`: whole panels, typical of the tensor. Takes the shape that codes them in the fewest bytes: `smallest`, or each with its
-  // handicap.
-  Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples, bool smallest = false);
+  // `samples`: whole panels, typical of the tensor. Takes the shape that codes them in the fewest bytes, each with its handicap.
+  Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples, bool file = false);
   explicit Encoder(const CodeShape& shape);
 
   const CodeShape& shape() const { return shape_; }

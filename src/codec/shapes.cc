@@ -143,8 +143,8 @@ std::vector<CodeShape> shapes_of(CodeKind kind, const ClassCounts& histogram) {
   return shapes;
 }
 
-double handicap(const CodeShape& shape) {
-  const bool wide = element_bytes(shape.kind) > 1;
+double handicap(const CodeShape& shape, bool file) {
+  const bool wide = element_bytes(shape.kind) > 1 && !file;
   return (wide && shape.third_bits != 0 ? 1.05 : 1) * (shape.fourth_bits != 0 ? 1.01 : 1);
 }
 

@@ -28,8 +28,9 @@ double entropy_bits(CodeKind kind, const ClassCounts& histogram);
 CodeShape best_shape(CodeKind kind, const ClassCounts& histogram, double& bits);
 
 // What a shape's bytes are multiplied by where shapes are compared, since digits take a decoder time: a fourth digit an eighth more, so it
-// must save one bit in a hundred; with 16- and 32-bit elements a third digit a third more, and it must save one in twenty.
-double handicap(const CodeShape& shape);
+// must save one bit in a hundred; with 16- and 32-bit elements a third digit a third more, and it must save one in twenty, but not in a
+// `file`, from which nothing is multiplied.
+double handicap(const CodeShape& shape, bool file = false);
 
 // By counting, as if the elements were independent.
 double estimated_bits(const CodeShape& shape, const ClassCounts& histogram);
