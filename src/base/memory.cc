@@ -79,8 +79,7 @@ class Arena {
         if (static_cast<size_t>(at - gap) >= bytes) break;
         gap = at + length;
       }
-      const auto next = taken.lower_bound(gap);
-      if (static_cast<size_t>((next == taken.end() ? begin + size : next->first) - gap) < bytes) return nullptr;
+      if (static_cast<size_t>(begin + size - gap) < bytes) return nullptr;
       taken[gap] = bytes;
       return gap;
     }

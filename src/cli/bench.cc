@@ -29,7 +29,7 @@ struct Run {
   Json info = {};
   std::vector<double> prefill = {}, decode = {};
   std::map<int64_t, std::vector<double>> batch = {}, context = {};  // by sequences, by tokens
-  std::map<std::string, std::vector<double>> prompts = {};                  // by PromptBatch::name
+  std::map<std::string, std::vector<double>> prompts = {};          // by PromptBatch::name
   double peak_rss = 0;
 };
 

@@ -12,6 +12,7 @@ namespace codecllm {
 namespace {
 
 constexpr uint8_t kMagic[4] = {'C', 'L', 'L', 'M'};
+constexpr uint8_t kFirstBits[16] = {2, 1, 3};  // as the header numbers them; no others
 constexpr uint64_t kMostBlocks = 65536;  // an exception says its block in 16 bits
 
 bool known_shape(const CodeShape& shape) {
@@ -52,7 +53,6 @@ const char* damage(const CodedView& view, int64_t panel, uint64_t begin) {
 CodeShape shape_of(const uint8_t* header) {
   CodeShape shape = {static_cast<CodeKind>(header[5]), static_cast<uint8_t>(header[6] & 15), static_cast<uint8_t>(header[7] & 3),
                      static_cast<uint8_t>(header[7] >> 4), {}};
-  constexpr uint8_t kFirstBits[16] = {2, 1, 3};
   shape.first_bits = kFirstBits[header[6] >> 4];
   shape.fourth_bits = header[7] >> 2 & 3;
   std::memcpy(shape.table, header + 48, kClasses);
@@ -63,7 +63,7 @@ std::array<uint8_t, kHeaderBytes> header_bytes(const CodedHeader& header) {
   std::array<uint8_t, kHeaderBytes> out = {};
   const CodeShape& shape = header.shape;
   std::memcpy(out.data(), kMagic, 4);
-  const uint8_t small[4] = {kContainerVersion, static_cast<uint8_t>(shape.kind), static_cast<uint8_t>(shape.low_bits | (shape.first_bits == 2 ? 0 : shape.first_bits == 1 ? 1 : 2) << 4),
+  const uint8_t small[4] = {kContainerVersion, static_cast<uint8_t>(shape.kind), static_cast<uint8_t>(shape.low_bits | (std::find(kFirstBits, kFirstBits + 3, shape.first_bits) - kFirstBits) << 4),
                             static_cast<uint8_t>(shape.second_bits | shape.fourth_bits << 2 | shape.third_bits << 4)};
   std::memcpy(out.data() + 4, small, 4);
   const uint64_t numbers[5] = {header.panels << 32 | header.blocks, header.rows, header.columns, header.decoded_checksum,

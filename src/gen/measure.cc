@@ -15,16 +15,18 @@ double median(std::vector<double> values) {
   return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-void random_prompt(KvCache& cache, KvSequence& sequence, int64_t count, int64_t vocab, Rng& rng,
-                   FunctionRef<void(std::span<const BatchRow>)> run) {
+void random_prompts(KvCache& cache, std::span<KvSequence> sequences, int64_t count, int64_t vocab, Rng& rng,
+                    FunctionRef<void(std::span<const BatchRow>)> run) {
   std::vector<BatchRow> rows;
-  for (int64_t at = 0; at < count; at += TokenSession::kChunk) {
-    const int64_t end = std::min(at + TokenSession::kChunk, count);
-    cache.grow(sequence, end - at);
-    rows.clear();
-    for (int64_t i = at; i < end; ++i)
+  for (KvSequence& sequence : sequences) {
+    cache.grow(sequence, count);
+    for (int64_t i = 0; i < count; ++i) {
       rows.push_back({static_cast<int32_t>(rng.below(static_cast<uint64_t>(vocab))), &sequence, i, i + 1 == count});
-    run(rows);
+      const bool last = i + 1 == count && &sequence == &sequences.back();
+      if (!last && static_cast<int64_t>(rows.size()) < TokenSession::kChunk) continue;
+      run(rows);
+      rows.clear();
+    }
   }
 }
 
@@ -66,7 +68,7 @@ Measurement Measurer::round() {
   Rng rng(7);
   KvSequence sequence;
   Stopwatch clock;
-  random_prompt(cache_, sequence, options_.prompt_tokens, model_.spec.vocab, rng, [&](auto rows) { forward_.run(rows); });
+  random_prompts(cache_, {&sequence, 1}, options_.prompt_tokens, model_.spec.vocab, rng, [&](auto rows) { forward_.run(rows); });
   result.prefill_tok_s = static_cast<double>(options_.prompt_tokens) / clock.restart();
   for (int64_t i = 0; i < options_.decode_tokens; ++i) {
     cache_.grow(sequence, 1);
@@ -92,21 +94,9 @@ double Measurer::decode_behind(int64_t context) {
 
 double Measurer::read(const PromptBatch& prompts) {
   std::vector<KvSequence> sequences(static_cast<size_t>(prompts.sequences));
-  std::vector<BatchRow> rows;
   Rng rng(8);
   Stopwatch clock;
-  const auto run = [&] {
-    forward_.run(rows);
-    rows.clear();
-  };
-  for (KvSequence& sequence : sequences) {
-    cache_.grow(sequence, prompts.tokens);
-    for (int64_t i = 0; i < prompts.tokens; ++i) {
-      rows.push_back({static_cast<int32_t>(rng.below(static_cast<uint64_t>(model_.spec.vocab))), &sequence, i, i + 1 == prompts.tokens});
-      if (static_cast<int64_t>(rows.size()) == TokenSession::kChunk) run();
-    }
-  }
-  if (!rows.empty()) run();
+  random_prompts(cache_, sequences, prompts.tokens, model_.spec.vocab, rng, [&](auto rows) { forward_.run(rows); });
   const double rate = static_cast<double>(prompts.sequences * prompts.tokens) / clock.seconds();
   for (KvSequence& sequence : sequences) cache_.truncate(sequence, 0);
   return rate;

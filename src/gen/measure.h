@@ -56,9 +56,10 @@ class Measurer {
   Forward forward_;
 };
 
-// Appends `count` tokens of `rng` to an empty sequence: run(rows) for each piece, logits wanted for the last row.
-void random_prompt(KvCache& cache, KvSequence& sequence, int64_t count, int64_t vocab, Rng& rng,
-                   FunctionRef<void(std::span<const BatchRow>)> run);
+// Appends `count` tokens of `rng` to each of some empty sequences: run(rows) for each piece of up to TokenSession::kChunk rows, logits wanted
+// for each sequence's last row.
+void random_prompts(KvCache& cache, std::span<KvSequence> sequences, int64_t count, int64_t vocab, Rng& rng,
+                    FunctionRef<void(std::span<const BatchRow>)> run);
 
 // Appends `count` tokens to a sequence whose keys and values, in all layers, are standard normal: as long a context as is wanted,
 // without the prefill.

@@ -86,7 +86,7 @@ Profile profile(const DecoderModel& model, const MeasureOptions& options, int ro
   for (int round = 0; round < rounds; ++round) {
     KvSequence sequence;
     Times whole;
-    random_prompt(cache, sequence, options.prompt_tokens, model.spec.vocab, rng, [&](auto rows) {
+    random_prompts(cache, {&sequence, 1}, options.prompt_tokens, model.spec.vocab, rng, [&](auto rows) {
       for (const auto& [op, seconds] : timed_run(forward, rows)) whole[op] += seconds;
     });
     for (const auto& [op, seconds] : whole) prefill[op].push_back(seconds);

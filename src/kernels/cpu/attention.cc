@@ -22,7 +22,8 @@ VEC void multiply_keys(const Work& work, const Block& block, int64_t j, int64_t 
   for (int q = 0; q < Q; ++q) queries[q] = work.tile.query + work.places[j + q];
   each<Q * kVectors>(EACH(i) { sums.at(i) = zero(); });
   for (int64_t d = 0; d < work.head_dim; ++d) {
-    ask({block.values, block.next_keys, 0}, (t * work.head_dim + kVectors * d * kKvLanes) * kv_bytes(T));
+    const int64_t at = (t * work.head_dim + kVectors * d * kKvLanes) * kv_bytes(T);
+    ask(block.values + at, block.next_keys + at);
     Pack<vf, kVectors> keys;
     each<kVectors>(EACH(v) { keys.at(v) = load_kv<T>(block.keys, (t + v * kKvLanes) * work.head_dim + d * kKvLanes); });
     each<Q>(EACH(q) {
@@ -51,10 +52,10 @@ void score(const Work& work, const Block& block, int64_t j, int64_t begin, int64
   }
 }
 
-// Scores [Q][kKvBlock] to weights e^(score - largest), zero outside [begin, end), times the values' scales; shrink [Q]:
+// Scores [Q][kKvBlock] to weights e^(score - largest), zero outside [begin, end), times scales [kKvBlock] of the values; shrink [Q]:
 // what the outputs so far are to be multiplied with.
 template <KvType T, int Q>
-VEC void weigh(const Work& work, const Block& block, int64_t j, int64_t begin, int64_t end, float* scores, float* shrink) {
+VEC void weigh(const Work& work, const float* scales, int64_t j, int64_t begin, int64_t end, float* scores, float* shrink) {
   static_assert(Q <= kKvLanes);
   float base[kKvLanes], before[kKvLanes];
   for (int q = 0; q < Q; ++q) {
@@ -69,9 +70,6 @@ VEC void weigh(const Work& work, const Block& block, int64_t j, int64_t begin, i
     work.largest[j + q] = after;
   }
   store_n(shrink, exp(sub(load_n(before, Q), load_n(base, Q))), Q);
-  float scales[kKvBlock];  // of the values; those of other slots may be anything, NaN included
-  for (int64_t t = 0; t < kKvBlock; ++t)
-    scales[t] = t < begin || t >= end ? 0.0f : block.value_scales == nullptr ? 1.0f : block.value_scales[t] * block.unit;
   float tops[kKvLanes];
   for (int q = 0; q < Q; ++q) {
     float *row = scores + q * kKvBlock, *total = work.total + (j + q) * kKvLanes;
@@ -95,7 +93,8 @@ VEC void multiply_values(const Work& work, const Block& block, const float* weig
                          Pack<vf, Q * V>& sums) {
   each<Q * V>(EACH(i) { sums.at(i) = zero(); });
   for (int64_t t = begin; t < end; ++t) {
-    ask({block.next_keys, block.next_values, 0}, (t * work.head_dim + d0) * kv_bytes(T));
+    const int64_t at = (t * work.head_dim + d0) * kv_bytes(T);
+    ask(block.next_keys + at, block.next_values + at);
     Pack<vf, V> values;
     each<V>(EACH(v) { values.at(v) = load_kv<T>(block.values, t * work.head_dim + d0 + v * 16); });
     each<Q>(EACH(q) {
@@ -147,8 +146,11 @@ VEC void in_groups(int64_t j, int64_t stop, const Body& body) {
 template <KvType T>
 void attend_block(const Work& work, const Block& block, int64_t j, int64_t stop, int64_t begin, int64_t end) {
   in_groups(j, stop, [&](auto q, int64_t at) { score<T, q>(work, block, at, begin, end, work.scores + at * kKvBlock); });
+  float scales[kKvBlock];  // of the values; those of other slots may be anything, NaN included
+  for (int64_t t = 0; t < kKvBlock; ++t)
+    scales[t] = t < begin || t >= end ? 0.0f : block.value_scales == nullptr ? 1.0f : block.value_scales[t] * block.unit;
   in_groups(j, stop, [&](auto q, int64_t at) {
-    weigh<T, q>(work, block, at, begin, end, work.scores + at * kKvBlock, work.shrink + at);
+    weigh<T, q>(work, scales, at, begin, end, work.scores + at * kKvBlock, work.shrink + at);
   });
   in_groups(j, stop, [&](auto q, int64_t at) {
     mix<T, q>(work, block, at, begin, end, work.scores + at * kKvBlock, work.shrink + at);

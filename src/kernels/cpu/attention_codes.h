@@ -65,16 +65,16 @@ VEC void round_weights(float* weights, const float* tops, float* scales) {
   }
 }
 
-// What is read after the keys or the values of a block lies as they do, and is asked for line by line beside them: what is next by way of
-// the first-level cache, what follows that by way of the second.
+// What is read after the keys or the values of a block is as large as they are, and is asked for line by line beside them: what is next by
+// way of the first-level cache, what comes then by way of the second.
+VEC void ask(const uint8_t* next, const uint8_t* then) {
+  prefetch(next);
+  prefetch_far(then);
+}
 struct Following {
   const uint8_t *next, *then;
-  int64_t step;  // bytes for each pair that is read
+  int64_t step;  // bytes for each pair of codes
 };
-VEC void ask(const Following& following, int64_t at) {
-  prefetch(following.next + at);
-  prefetch_far(following.then + at);
-}
 
 // sums [Q][V] = rows [Q] of words times `pairs` pairs of V vectors of codes.
 template <int Q, int V>
@@ -82,7 +82,7 @@ VEC void multiply_codes(const int16_t* words, int64_t word_stride, const uint8_t
                         int64_t pairs, const Following& following, Pack<vi, Q * V>& sums) {
   each<Q * V>(EACH(i) { sums.at(i) = zero_int(); });
   for (int64_t p = 0; p < pairs; ++p) {
-    ask(following, p * following.step);
+    ask(following.next + p * following.step, following.then + p * following.step);
     Pack<vi, V> units;
     each<V>(EACH(v) { units.at(v) = load_i8_pairs(codes + v * vector_bytes + p * pair_bytes); });
     each<Q>(EACH(q) {
