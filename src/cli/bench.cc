@@ -17,9 +17,9 @@ struct BenchArguments {
   GemmArguments gemm;
   bool profile = false;
   std::vector<std::string> prompts;
-  std::string shape, compute = "a16", kv = "f16";
+  std::string shape, kv = "f16";
   int rounds = 5;
-  uint64_t decode_cache = 0;
+  ModelOptions held;
   MeasureOptions measure;
 };
 
@@ -44,12 +44,12 @@ Spread spread_of(const std::vector<double>& values) {
 
 std::vector<BenchTarget> targets_of(const BenchArguments& a) {
   std::vector<BenchTarget> targets;
-  for (const std::string& model : a.models) targets.push_back({model, model, "", "", a.compute, a.decode_cache});
+  for (const std::string& model : a.models) targets.push_back({model, model, "", "", a.held});
   if (a.shape.empty() && targets.empty())
     throw Error(ErrorCode::bad_call, "bench", "give model directories, or --shape with one or more --scheme");
   if (a.shape.empty() != a.schemes.empty())
     throw Error(ErrorCode::bad_call, "bench", "--shape and --scheme go together");
-  for (const std::string& scheme : a.schemes) targets.push_back({scheme_preset(scheme).name, "", a.shape, scheme, a.compute, a.decode_cache});
+  for (const std::string& scheme : a.schemes) targets.push_back({scheme_preset(scheme).name, "", a.shape, scheme, a.held});
   return targets;
 }
 
@@ -83,6 +83,7 @@ OrderedJson run_json(const Run& run, double read_bytes_s) {
   out["prompts"] = OrderedJson::object();
   for (const auto& [name, rates] : run.prompts) out["prompts"][name] = median(rates);
   out["weight_bytes"] = run.info.at("weight_bytes").get<uint64_t>();
+  out["mapped_bytes"] = run.info.at("mapped_bytes").get<uint64_t>();
   out["bits_per_weight"] = run.info.at("bits_per_weight").get<double>();
   out["read_bytes_per_token"] = run.info.at("read_bytes_per_token").get<uint64_t>();
   out["bandwidth_fraction"] = read * decode.middle / read_bytes_s;
@@ -150,7 +151,7 @@ int bench(const Globals& globals, const BenchArguments& a) {
   if (!a.op.empty()) {
     GemmArguments gemm = a.gemm;
     for (const std::string& scheme : a.schemes) gemm.schemes.push_back(scheme_preset(scheme));
-    gemm.compute = a.compute;
+    gemm.compute = a.held.compute;
     gemm.rounds = a.rounds;
     return bench_gemm(globals, gemm);
   }
@@ -205,9 +206,8 @@ void add_bench(CLI::App& app, Globals& globals) {
   CLI::Option* models = command.add_option("models", a->models, "Model directories");
   CLI::Option* shape = command.add_option("--shape", a->shape, "A well-known size with made-up weights, such as tinyllama-1.1b");
   command.add_option("--scheme", a->schemes, "With --shape: a scheme; repeatable")->expected(1)->take_all();
-  add_compute(command, a->compute);
   CLI::Option* kv = add_kv(command, a->kv);
-  CLI::Option* decode_cache = add_decode_cache(command, a->decode_cache);
+  const auto [decode_cache, mmap] = add_model_options(command, a->held);
   CLI::Option* op = command.add_option("--op", a->op, "Measure one operation with --scheme and --size instead of models: gemm")->check(CLI::IsMember({"gemm"}));
   CLI::Option* size = command.add_option("--size", a->gemm.size, "With --op gemm: M,N,K of y [M, N] = x [M, K] . w")->delimiter(',')->expected(3)->check(CLI::Range(int64_t{1}, int64_t{1} << 18));
   CLI::Option* outliers = command.add_option("--outliers", a->gemm.outliers, "With --op gemm: so many columns of x are 20 times as large as the others")->check(CLI::Range(0, 1 << 16));
@@ -236,9 +236,10 @@ void add_bench(CLI::App& app, Globals& globals) {
   const auto exclude = [](CLI::Option* option, std::initializer_list<CLI::Option*> others) {
     for (CLI::Option* other : others) option->excludes(other);
   };
-  exclude(op, {models, shape, kv, decode_cache, baseline, profile, requests, prompt, decode, context, prompts, batch});
+  exclude(op, {models, shape, kv, decode_cache, mmap, baseline, profile, requests, prompt, decode, context, prompts, batch});
   exclude(experts, {outliers, sweep});
   exclude(sweep, {outliers});
+  exclude(mmap, {shape, baseline});
   exclude(baseline, {kv, profile, requests, prompt, decode, context, prompts, batch});
   exclude(profile, {requests, context, prompts, batch});
   exclude(requests, {rounds, context, prompts});

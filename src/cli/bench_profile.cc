@@ -27,7 +27,7 @@ OrderedJson profile_json(const BenchTarget& target, const Profile& p) {
   run["prefill_linear_gop_s"] = linear_s > 0 ? operations / linear_s / 1e9 : 0;
   run["prefill_linear_share"] = prefill > 0 ? linear_s / prefill : 0;
   for (const KernelUse& k : p.kernels) run["kernels"].push_back({{"layer", k.layer}, {"kernel", k.kernel}, {"fallback", k.fallback}});
-  run["memory"] = {{"weights", p.weight_bytes}, {"kv", p.kv_bytes}, {"scratch", p.scratch_bytes}};
+  run["memory"] = {{"weights", p.weight_bytes}, {"mapped", p.mapped_bytes}, {"kv", p.kv_bytes}, {"scratch", p.scratch_bytes}};
   return run;
 }
 
@@ -47,7 +47,8 @@ void print_profile(const OrderedJson& run, double int8_ops_s) {
     ++kernels[k["kernel"].get<std::string>() + (k["fallback"].get<bool>() ? " (falls back: this layer is not quantized)" : "")];
   for (const auto& [kernel, count] : kernels) fmt::print("{:>4} layers: {}\n", count, kernel);
   const auto& memory = run["memory"];
-  fmt::print("memory: weights {}, KV cache {}, scratch {}\n", bytes_text(memory["weights"].get<double>()), bytes_text(memory["kv"].get<double>()),
+  fmt::print("memory: weights {}{}, KV cache {}, scratch {}\n", bytes_text(memory["weights"].get<double>()),
+             memory["mapped"] > 0 ? ", of them " + bytes_text(memory["mapped"].get<double>()) + " in files" : "", bytes_text(memory["kv"].get<double>()),
              bytes_text(memory["scratch"].get<double>()));
 }
 

@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "cli/loaded.h"
 #include "gen/machine.h"
 #include "gen/requests.h"
 #include "model/compute.h"
@@ -100,7 +99,7 @@ void serve(int from, int to, const BenchTarget& target, const Globals& globals, 
   answer_questions(from, to, [&](const std::string& question) -> OrderedJson {
     if (question == "requests") return requests_json(run_requests(model, options));
     if (question == "round") return round_json(measurer.round());
-    return {{"compute", compute_of(model.weights)}, {"weight_bytes", model.weights.bytes()}, {"bits_per_weight", bits_per_weight(model)},
+    return {{"compute", compute_of(model.weights)}, {"weight_bytes", model.weights.bytes()}, {"mapped_bytes", model.weights.mapped_bytes()}, {"bits_per_weight", bits_per_weight(model)},
             {"read_bytes_per_token", model.read_bytes_per_token()}, {"kv_bytes", measurer.kv_bytes()}, {"load_s", load_s},
             {"decode_cache", decode_cache_json(cache)}};
   });
@@ -110,9 +109,9 @@ void serve(int from, int to, const BenchTarget& target, const Globals& globals, 
 
 DecoderModel make_model(const Context& context, const BenchTarget& target, DecodeCache* cache) {
   DecoderModel model = target.model.empty() ? synthetic_model(context, shape_spec(target.shape), scheme_preset(target.scheme))
-                                            : load_model(context, target.model);
-  set_compute(model.weights, target.compute);
-  const DecodeCache kept = keep_decoded(context, model, target.decode_cache);
+                                            : load_model(context, target.model, {}, target.held.mmap);
+  set_compute(model.weights, target.held.compute);
+  const DecodeCache kept = keep_decoded(context, model, target.held.decode_cache);
   if (cache != nullptr) *cache = kept;
   return model;
 }

@@ -8,9 +8,8 @@
 #include <vector>
 
 #include "base/json.h"
-#include "cli/command.h"
+#include "cli/loaded.h"
 #include "gen/measure.h"
-#include "model/decode_cache.h"
 
 namespace codecllm::cli {
 
@@ -20,8 +19,7 @@ struct BenchTarget {
   std::string name;   // as in runs[].name
   std::string model;  // directory; empty: synthetic
   std::string shape, scheme;
-  std::string compute = "a16";
-  uint64_t decode_cache = 0;
+  ModelOptions held = {};
 };
 
 // The model that a target names, and what of it is kept decoded. Throws what loading throws.

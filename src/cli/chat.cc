@@ -72,7 +72,7 @@ void add_chat(CLI::App& app, Globals& globals) {
     if (globals.json) throw Error(ErrorCode::bad_call, "chat", "chat is interactive and has no --json; use generate");
     const auto context = globals.context();
     check(a->options.sampler);
-    const Loaded loaded = load(*context, globals, a->model, a->compute, a->decode_cache);
+    const Loaded loaded = load(*context, globals, a->model, a->held);
     if (loaded.tokenizer.chat_template().empty())
       throw Error(ErrorCode::bad_call, "chat", "no chat template (`codecllm generate` goes on with a text)", {.file = a->model});
     TokenSession session(loaded.model, loaded.model.spec.max_positions, kv_type(a->kv));

@@ -108,16 +108,6 @@ CLI::Option* add_kv(CLI::App& command, std::string& kv) {
       ->check(CLI::IsMember({"f16", "int8", "fp8", "f32"}))->capture_default_str();
 }
 
-void add_compute(CLI::App& command, std::string& compute) {
-  command.add_option("--compute", compute, "Activations in products with integer weights: a16 as stored, a8 as INT8 per token")
-      ->check(CLI::IsMember({"a16", "a8"}))->capture_default_str();
-}
-
-CLI::Option* add_decode_cache(CLI::App& command, uint64_t& bytes) {
-  return as_size(command.add_option("--decode-cache", bytes, "Keep up to so many bytes of entropy-coded weights decoded, such as 200MB: faster, the same results"))
-      ->capture_default_str();
-}
-
 CLI::Option* as_size(CLI::Option* option) { return option->transform(CLI::AsSizeValue(true))->transform(CLI::Validator(check_unsigned, "")); }
 
 std::string check_unsigned(const std::string& text) {

@@ -42,12 +42,6 @@ CLI::App& add_command(CLI::App& app, Globals& globals, const char* name, const c
 // --kv f16|int8|fp8|f32, into `kv`.
 CLI::Option* add_kv(CLI::App& command, std::string& kv);
 
-// --compute a16|a8, into `compute`.
-void add_compute(CLI::App& command, std::string& compute);
-
-// --decode-cache SIZE, into `bytes`.
-CLI::Option* add_decode_cache(CLI::App& command, uint64_t& bytes);
-
 // For options that are unsigned, with or without a unit behind: CLI11 takes -1 as 2^64 - 1, and what is more as that, too.
 std::string check_unsigned(const std::string& text);
 

@@ -11,14 +11,14 @@ namespace codecllm::cli {
 
 void add_evaluate(CLI::App& app, Globals& globals) {
   struct Arguments {
-    std::string model, tasks, reference, compute = "a16";
-    uint64_t decode_cache = 0;
+    std::string model, tasks, reference;
+    ModelOptions held;
   };
   auto a = std::make_shared<Arguments>();
   CLI::App& command = add_command(app, globals, "evaluate", "Multiple choice: how often a model finds the right answer likeliest", [&globals, a] {
     const auto context = globals.context();
     const std::vector<Question> questions = read_questions(a->tasks);
-    const Loaded loaded = load(*context, globals, a->model, a->compute, a->decode_cache);
+    const Loaded loaded = load(*context, globals, a->model, a->held);
     std::optional<Loaded> reference;
     if (!a->reference.empty()) {
       reference = load(*context, globals, a->reference);
@@ -42,8 +42,7 @@ void add_evaluate(CLI::App& app, Globals& globals) {
   });
   command.add_option("model", a->model, "Model directory or .gguf file")->required();
   command.add_option("--tasks", a->tasks, "A .jsonl file: prompt, choices and answer (an index) on every line")->required()->check(CLI::ExistingFile);
-  add_compute(command, a->compute);
-  add_decode_cache(command, a->decode_cache);
+  add_model_options(command, a->held);
   command.add_option("--reference", a->reference, "Also how often this model gives the same answer");
 }
 

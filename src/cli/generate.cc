@@ -20,7 +20,7 @@ void add_generate(CLI::App& app, Globals& globals) {
   CLI::App& command = add_command(app, globals, "generate", "Continues a text", [&globals, a] {
     const auto context = globals.context();
     check(a->options.sampler);
-    const Loaded loaded = load(*context, globals, a->model, a->compute, a->decode_cache);
+    const Loaded loaded = load(*context, globals, a->model, a->held);
     const std::vector<int32_t> prompt = loaded.tokenizer.encode(a->prompt);
     if (prompt.empty()) throw Error(ErrorCode::bad_call, "generate", "the prompt is empty, and this model has no token to begin with");
     const int64_t trained = loaded.model.spec.max_positions, wanted = static_cast<int64_t>(prompt.size()) + a->options.max_tokens;

@@ -11,6 +11,19 @@
 
 namespace codecllm::cli {
 
+// How a model is held and multiplied.
+struct ModelOptions {
+  std::string compute = "a16";
+  uint64_t decode_cache = 0;
+  bool mmap = false;
+};
+
+struct ModelOptionHandles {
+  CLI::Option *decode_cache, *mmap;
+};
+// --compute a16|a8, --decode-cache SIZE, --mmap
+ModelOptionHandles add_model_options(CLI::App& command, ModelOptions& options);
+
 struct Loaded {
   DecoderModel model;
   Tokenizer tokenizer;
@@ -19,8 +32,7 @@ struct Loaded {
 };
 
 // Notes where the tokenizer has more ids than the model has embeddings (padding ids that no text needs).
-Loaded load(const Context& context, const Globals& globals, const std::string& directory, std::string_view compute = "a16",
-            uint64_t decode_cache = 0);
+Loaded load(const Context& context, const Globals& globals, const std::string& directory, const ModelOptions& options = {});
 
 // "decode cache: 12 of 155 matrices, 187.0 MB"
 std::string decode_cache_text(const DecodeCache& cache);

@@ -13,8 +13,8 @@ namespace codecllm::cli {
 
 void add_perplexity(CLI::App& app, Globals& globals) {
   struct Arguments {
-    std::string model, text, reference, compute = "a16", kv = "f16";
-    uint64_t decode_cache = 0;
+    std::string model, text, reference, kv = "f16";
+    ModelOptions held;
     PerplexityOptions options;
   };
   auto a = std::make_shared<Arguments>();
@@ -22,7 +22,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
     const auto context = globals.context();
     a->options.kv = kv_type(a->kv);
     const std::string text = read_file(a->text);
-    const Loaded loaded = load(*context, globals, a->model, a->compute, a->decode_cache);
+    const Loaded loaded = load(*context, globals, a->model, a->held);
     const std::vector<int32_t> tokens = loaded.tokenizer.encode(text, true, false);
     std::optional<Loaded> reference;
     if (!a->reference.empty()) {
@@ -59,9 +59,8 @@ void add_perplexity(CLI::App& app, Globals& globals) {
   command.add_option("--context", a->options.context, "Tokens of a window (default: 2048, or the trained length)")->check(CLI::Range(int64_t{2}, int64_t{1} << 20));
   command.add_option("--stride", a->options.stride, "Tokens from window to window (default: half the context)")->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command.add_flag("--decode-loop", a->options.decode_loop, "One token at a time through the KV cache, as generation runs");
-  add_compute(command, a->compute);
   add_kv(command, a->kv);
-  add_decode_cache(command, a->decode_cache);
+  add_model_options(command, a->held);
   command.add_option("--reference", a->reference, "Also KL divergence and agreement against this model");
 }
 

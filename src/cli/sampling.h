@@ -2,15 +2,15 @@
 // The options that generate and chat share.
 #pragma once
 
-#include "cli/command.h"
+#include "cli/loaded.h"
 #include "gen/generate.h"
 
 namespace codecllm::cli {
 
 struct SamplingArguments {
   GenerateOptions options;
-  std::string kv = "f16", compute = "a16";
-  uint64_t decode_cache = 0;
+  std::string kv = "f16";
+  ModelOptions held;
 };
 
 inline void add_sampling(CLI::App& command, SamplingArguments& a) {
@@ -26,8 +26,7 @@ inline void add_sampling(CLI::App& command, SamplingArguments& a) {
   command.add_option("--stop", a.options.stop, "Text at which to stop; repeatable")->expected(1)->take_all();
   command.add_flag("--ignore-eos", a.options.ignore_eos, "Go on after the end token");
   add_kv(command, a.kv);
-  add_compute(command, a.compute);
-  add_decode_cache(command, a.decode_cache);
+  add_model_options(command, a.held);
 }
 
 }  // namespace codecllm::cli

@@ -74,9 +74,14 @@ struct CodedView {
   CodeShape shape;
   int64_t panels;
   int64_t blocks;               // of each panel
-  const PanelRecord* records;   // [panels]
+  const uint8_t* records;       // [panels], of any alignment
   const uint8_t* data;          // the panels, then kCodedSlack bytes
 
+  CODECLLM_CODEC_INLINE PanelRecord record(int64_t panel) const {
+    PanelRecord out;
+    __builtin_memcpy(&out, records + panel * static_cast<int64_t>(sizeof out), sizeof out);
+    return out;
+  }
   CODECLLM_CODEC_INLINE int64_t block_bytes() const { return fixed_bits(shape) * 8; }
   CODECLLM_CODEC_INLINE int64_t panel_bytes() const { return blocks * kCodedBlock * element_bytes(shape.kind); }  // decoded
 };
@@ -89,8 +94,8 @@ struct PanelStreams {
 };
 
 CODECLLM_CODEC_INLINE PanelStreams streams_of(const CodedView& v, int64_t panel) {
-  const PanelRecord& record = v.records[panel];
-  const uint64_t begin = panel == 0 ? 0 : v.records[panel - 1].end;
+  const PanelRecord record = v.record(panel);
+  const uint64_t begin = panel == 0 ? 0 : v.record(panel - 1).end;
   PanelStreams s;
   s.fixed = v.data + begin;
   s.second = s.fixed + v.blocks * v.block_bytes();

@@ -30,7 +30,7 @@ bool known_shape(const CodeShape& shape) {
 
 // What is wrong with one panel, or nothing.
 const char* damage(const CodedView& view, int64_t panel, uint64_t begin) {
-  const PanelRecord& record = view.records[panel];
+  const PanelRecord record = view.record(panel);
   const uint64_t fixed = static_cast<uint64_t>(view.blocks) * static_cast<uint64_t>(view.block_bytes());
   const uint64_t parts = fixed + record.second_bytes + record.third_bytes;  // fixed is below 2^24
   if (record.end < begin || record.end - begin < parts) return "a panel that ends before it begins";
@@ -74,9 +74,9 @@ std::array<uint8_t, kHeaderBytes> header_bytes(const CodedHeader& header) {
   return out;
 }
 
-uint64_t seal(uint64_t panels_checksum, std::span<const PanelRecord> records, const CodedHeader& header) {
+uint64_t seal(uint64_t panels_checksum, std::span<const uint8_t> records, const CodedHeader& header) {
   const auto own = header_bytes(header);
-  uint64_t state = checksum(panels_checksum, records.data(), records.size_bytes());
+  uint64_t state = checksum(panels_checksum, records.data(), records.size());
   state = checksum(state, own.data(), 40);
   return checksum(state, own.data() + 48, kClasses);
 }
@@ -96,7 +96,7 @@ CodedHeader ContainerBuilder::header() const {
   CodedHeader header = header_;
   header.panels = records_.size();
   header.decoded_checksum = decoded_checksum_;
-  header.coded_checksum = seal(panels_checksum_, records_, header);
+  header.coded_checksum = seal(panels_checksum_, {reinterpret_cast<const uint8_t*>(records_.data()), records_.size() * sizeof(PanelRecord)}, header);
   return header;
 }
 
@@ -133,13 +133,13 @@ CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, 
   if (header.panels > (bytes.size() - kHeaderBytes - kCodedSlack) / sizeof(PanelRecord))
     fail(ErrorCode::bad_input, "shorter than its panels");
   out.view = {header.shape, static_cast<int64_t>(header.panels), static_cast<int64_t>(header.blocks),
-              reinterpret_cast<const PanelRecord*>(bytes.data() + kHeaderBytes), bytes.data() + prefix_bytes(header)};
+              bytes.data() + kHeaderBytes, bytes.data() + prefix_bytes(header)};
   const uint64_t data = bytes.size() - prefix_bytes(header) - kCodedSlack;
   uint64_t begin = 0;
   for (int64_t panel = 0; panel < out.view.panels; ++panel) {
-    if (out.view.records[panel].end > data) fail(ErrorCode::bad_input, "shorter than its panels");
+    if (out.view.record(panel).end > data) fail(ErrorCode::bad_input, "shorter than its panels");
     if (const char* what = damage(out.view, panel, begin)) fail(ErrorCode::bad_input, std::string(what) + "; the file is damaged");
-    begin = out.view.records[panel].end;
+    begin = out.view.record(panel).end;
   }
   if (begin != data) fail(ErrorCode::bad_input, "longer than its panels");
   const auto slack = bytes.last(kCodedSlack);
@@ -147,10 +147,10 @@ CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, 
     fail(ErrorCode::bad_input, "no zeros at its end; the file is damaged");
   uint64_t state = begin = 0;
   for (int64_t panel = 0; panel < out.view.panels; ++panel) {
-    state = checksum(state, out.view.data + begin, out.view.records[panel].end - begin);
-    begin = out.view.records[panel].end;
+    state = checksum(state, out.view.data + begin, out.view.record(panel).end - begin);
+    begin = out.view.record(panel).end;
   }
-  if (seal(state, {out.view.records, header.panels}, header) != header.coded_checksum)
+  if (seal(state, {out.view.records, header.panels * sizeof(PanelRecord)}, header) != header.coded_checksum)
     fail(ErrorCode::bad_input, "its checksum does not agree; the file is damaged");
   return out;
 }

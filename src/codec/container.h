@@ -26,13 +26,18 @@ struct CodedHeader {
 // Header and records take this many bytes; the panels follow.
 inline uint64_t prefix_bytes(const CodedHeader& header) { return kHeaderBytes + header.panels * sizeof(PanelRecord); }
 
+// All of a container.
+inline uint64_t container_bytes(const CodedView& view) {
+  return kHeaderBytes + static_cast<uint64_t>(view.panels) * sizeof(PanelRecord) + (view.panels == 0 ? 0 : view.record(view.panels - 1).end) + kCodedSlack;
+}
+
 std::array<uint8_t, kHeaderBytes> header_bytes(const CodedHeader& header);
 // The shape that header bytes say; it may be none that decoders know.
 CodeShape shape_of(const uint8_t* header);
 
 // The checksum of all coded bytes: of the panels in order, then of the records, then of the header's own fields.
 // panels_checksum: checksum() of each panel's bytes, one after another, from 0.
-uint64_t seal(uint64_t panels_checksum, std::span<const PanelRecord> records, const CodedHeader& header);
+uint64_t seal(uint64_t panels_checksum, std::span<const uint8_t> records, const CodedHeader& header);
 
 // Records and checksums of panels that are coded one after another.
 class ContainerBuilder {
@@ -57,8 +62,8 @@ struct CodedTensor {
 CodedHeader coded_header(std::span<const uint8_t> bytes, const std::string& file, const std::string& tensor);
 
 // Checks everything that decoding relies on, and the checksum of the coded bytes. Even with a false checksum made to
-// agree, no bytes of the panels can make a decoder leave its buffers. bytes must start on an address that is a multiple of 8. Throws Error(bad_input), or Error(unsupported) for a newer version,
-// with `file` and `tensor`.
+// agree, no bytes of the panels can make a decoder leave its buffers. Throws Error(bad_input), or Error(unsupported) for a newer
+// version, with `file` and `tensor`.
 CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, const std::string& tensor);
 
 }  // namespace codecllm

@@ -48,7 +48,7 @@ std::string kernel_name(const Matrix& weight, std::string_view isa) {
   };
   const MatrixView& w = weight.view();
   const char* kernel = is_integer(w.element) ? "matmul_int " : is_float8(w.element) ? "matmul_float8 " : "matmul_float ";
-  std::string name = std::string(w.coded != nullptr ? "decode_panel, " : "") + kernel + kNames[static_cast<int>(w.element)];
+  std::string name = std::string(w.coded != nullptr ? "decode_panel, " : w.stored != nullptr ? "lay_out_panel, " : "") + kernel + kNames[static_cast<int>(w.element)];
   if (is_scaled(w.element)) {
     name += w.activation.mode == ActivationMode::a16 ? " x a16" : " x a8";
     if (w.group < w.columns) name += ", groups of " + std::to_string(w.group);
@@ -116,6 +116,7 @@ Profile profile(const DecoderModel& model, const MeasureOptions& options, int ro
   }
   list_kernels(model, out);
   out.weight_bytes = model.weights.bytes();
+  out.mapped_bytes = model.weights.mapped_bytes();
   out.kv_bytes = cache.bytes();
   out.scratch_bytes = forward.scratch_bytes();
   return out;

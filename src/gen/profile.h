@@ -26,7 +26,7 @@ struct KernelUse {
 struct Profile {
   std::vector<OpTime> ops;
   std::vector<KernelUse> kernels;
-  size_t weight_bytes = 0, kv_bytes = 0, scratch_bytes = 0;
+  size_t weight_bytes = 0, mapped_bytes = 0, kv_bytes = 0, scratch_bytes = 0;
 };
 
 // Medians over `rounds`. An operation's time runs from the one before it to its own end.

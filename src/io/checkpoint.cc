@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <set>
 #include <system_error>
@@ -196,6 +197,12 @@ const std::string& Checkpoint::file_of(const TensorInfo& tensor) const {
 }
 
 const MappedFile& Checkpoint::mapped_file_of(const TensorInfo& tensor) const { return *place_of(tensor.name).file; }
+
+bool Checkpoint::is_mapped(const TensorInfo& tensor) const {
+  const std::span<const std::byte> file = mapped_file_of(tensor).bytes();
+  const std::less_equal<const std::byte*> before;
+  return before(file.data(), tensor.data.data()) && before(tensor.data.data() + tensor.data.size(), file.data() + file.size());
+}
 
 void Checkpoint::release(const TensorInfo& tensor, std::span<const std::byte> part) const {
   const MappedFile& file = *place_of(tensor.name).file;

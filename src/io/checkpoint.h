@@ -36,6 +36,8 @@ class Checkpoint {
 
   const std::string& file_of(const TensorInfo& tensor) const;  // path
   const MappedFile& mapped_file_of(const TensorInfo& tensor) const;
+  // Whether the data is the file's own, and not made of another layout's.
+  bool is_mapped(const TensorInfo& tensor) const;
   // Pages of a tensor, or of a part of its data, may leave memory.
   void release(const TensorInfo& tensor) const { release(tensor, tensor.data); }
   void release(const TensorInfo& tensor, std::span<const std::byte> part) const;

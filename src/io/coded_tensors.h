@@ -16,12 +16,12 @@ inline constexpr const char* kCodedSuffix = ".weight_coded";
 struct CodedTensors {
   const TensorInfo* coded;
   const TensorInfo* scales;  // null for floating point
-  Buffer bytes;              // the container, aligned
-  CodedTensor opened;        // points into bytes, wherever they move
+  Buffer bytes;              // the container; empty where it is read in its file
+  CodedTensor opened;        // points into bytes, wherever they move, or into the file
   ErrorPlace place;
 };
 
-// Throws Error for what is missing or damaged; `module` must have a coded weight.
-CodedTensors coded_tensors(const Checkpoint& checkpoint, const std::string& module);
+// Throws Error for what is missing or damaged; `module` must have a coded weight. mapped: without a copy.
+CodedTensors coded_tensors(const Checkpoint& checkpoint, const std::string& module, bool mapped = false);
 
 }  // namespace codecllm

@@ -22,6 +22,13 @@ void PackedReader::codes(int64_t row, int8_t* out) const {
   }
 }
 
+std::optional<PackedReader::Rows> PackedReader::plain_rows() const {
+  const std::byte* data = tensors_.codes->data.data();
+  if (!tensors_.in_words) return args_.num_bits == 8 ? std::optional(Rows{data, columns(), false}) : std::nullopt;
+  if (args_.num_bits != 8 && args_.num_bits != 4) return std::nullopt;
+  return Rows{data, tensors_.codes->shape[1] * 4, true};
+}
+
 float PackedReader::scale(int64_t row, int64_t group) const {
   return load_scale(tensors_.scales->data.data(), map_.cell(row, group), tensors_.scales->dtype);
 }

@@ -2,6 +2,8 @@
 // Codes, scales and zero points of a quantized module, row by row.
 #pragma once
 
+#include <optional>
+
 #include "format/grid.h"
 #include "format/grid_map.h"
 #include "io/packed_tensors.h"
@@ -20,6 +22,13 @@ class PackedReader {
   const QuantArgs& args() const { return args_; }
 
   void codes(int64_t row, int8_t* out) const;  // [columns]; of floats, their bits
+  // Rows as they are stored, where that is one byte a code, or 4 or 8 bits a code in words.
+  struct Rows {
+    const std::byte* data;
+    int64_t row_bytes;
+    bool offset;  // integers stored as code + 2^(bits - 1)
+  };
+  std::optional<Rows> plain_rows() const;
   Grid grid(int64_t row, int64_t group) const { return {scale(row, group), zero(row, group)}; }
   float scale(int64_t row, int64_t group) const;
   int zero(int64_t row, int64_t group) const;

@@ -131,7 +131,7 @@ static bool multiply_coded(const KernelTable& kernels, const MatrixView& w, cons
 void multiply(const KernelTable& kernels, const MatrixView& w, const LinearInputs& x, uint8_t* room, float* y, int64_t y_stride,
               int64_t begin, int64_t end) {
   if (multiply_coded(kernels, w, x, y, begin, end)) return;
-  for_decoded_panels(kernels, w, x.rows, room, begin, end, [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
+  for_plain_panels(kernels, w, x.rows, room, begin, end, [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
     if (is_integer(part.element)) {
       kernels.matmul_int(part, x.integers, y + row, y_stride, first, last);
     } else if (is_float8(part.element)) {

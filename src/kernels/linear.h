@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "kernels/coded_panels.h"
+#include "kernels/transient_panels.h"
 #include "kernels/table.h"
 
 namespace codecllm {

@@ -10,22 +10,37 @@
 #include "codecllm/error.h"
 #include "format/float8.h"
 #include "format/plain_float.h"
+#include "kernels/dispatch.h"
+#include "kernels/transient_panels.h"
 
 namespace codecllm {
 
-Matrix::Matrix(Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type) {
+static MatrixView checked_view(Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type) {
   if (is_integer(element) && columns > kMaxIntColumns)
     throw Error(ErrorCode::unsupported, "matrix",
                 "rows of " + std::to_string(columns) + " integer weights; at most " + std::to_string(kMaxIntColumns));
   if (is_scaled(element) && group != columns && (group <= 0 || group % 32 != 0))
     throw Error(ErrorCode::unsupported, "matrix", "groups of " + std::to_string(group) + "; a multiple of 32 expected");
-  view_ = {.element = element, .scale_type = scale_type, .rows = rows, .columns = columns, .group = group,
-           .data = nullptr, .scales = nullptr};
+  return {.element = element, .scale_type = scale_type, .rows = rows, .columns = columns, .group = group, .data = nullptr, .scales = nullptr};
+}
+
+Matrix::Matrix(const MatrixView& view) : view_(view) {
+  if (!is_scaled(view_.element)) return;
+  scales_ = Buffer(static_cast<size_t>(view_.panels() * view_.groups() * kPanelRows * scale_bytes(view_.scale_type)));
+  view_.scales = scales_.data();
+}
+
+Matrix::Matrix(Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type)
+    : Matrix(checked_view(element, rows, columns, group, scale_type)) {
   data_ = Buffer(static_cast<size_t>(view_.panels() * view_.panel_bytes()));
   view_.data = data_.as<uint8_t>().data();
-  if (!is_scaled(element)) return;
-  scales_ = Buffer(static_cast<size_t>(view_.panels() * view_.groups() * kPanelRows * scale_bytes(scale_type)));
-  view_.scales = scales_.data();
+}
+
+Matrix Matrix::from_rows(const StoredRows& stored, Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type) {
+  Matrix out(checked_view(element, rows, columns, group, scale_type));
+  out.stored_ = std::make_unique<StoredRows>(stored);
+  out.view_.stored = out.stored_.get();
+  return out;
 }
 
 struct Matrix::Outliers {
@@ -34,8 +49,13 @@ struct Matrix::Outliers {
   OutlierView view;
 };
 
+size_t Matrix::mapped_bytes() const {
+  if (stored_ != nullptr) return static_cast<size_t>(view_.rows * stored_->row_bytes);
+  return coded_ != nullptr && data_.bytes() == 0 ? container_bytes(*coded_) : 0;
+}
+
 size_t Matrix::bytes() const {
-  const size_t own = data_.bytes() + scales_.bytes() + zeros_.bytes() + code_sums_.bytes() + order_.size() * sizeof(int32_t);
+  const size_t own = mapped_bytes() + data_.bytes() + scales_.bytes() + zeros_.bytes() + code_sums_.bytes() + order_.size() * sizeof(int32_t);
   return outliers_ == nullptr ? own : own + outliers_->weight.bytes() + outliers_->columns.size() * sizeof(int32_t);
 }
 
@@ -207,13 +227,18 @@ float scale_of(const MatrixView& w, int64_t row, int64_t group) {
   return w.scale_type == ScaleType::bf16 ? bf16_to_f32(bits) : f16_to_f32(bits);
 }
 
-void read_row(const MatrixView& w, int64_t row, float* out, void (*decode_panel)(const CodedView&, int64_t, uint8_t*)) {
-  thread_local std::vector<uint8_t> decoded;
-  if (w.coded != nullptr) {
-    decoded.resize(static_cast<size_t>(w.coded->panel_bytes()));
-    decode_panel(*w.coded, row / kPanelRows, decoded.data());
+void read_row(const MatrixView& w, int64_t row, float* out) { read_row(w, row, out, kernels_for(Isa::reference)); }
+
+void read_row(const MatrixView& w, int64_t row, float* out, const KernelTable& kernels) {
+  thread_local std::vector<uint8_t> made;
+  const uint8_t* panel;
+  if (w.data != nullptr) {
+    panel = w.data + row / kPanelRows * w.panel_bytes();
+  } else {
+    made.resize(static_cast<size_t>(made_bytes(w)));
+    panel = made.data();
+    make_panel(kernels, w, row / kPanelRows, made.data());
   }
-  const uint8_t* panel = w.coded != nullptr ? decoded.data() : w.data + row / kPanelRows * w.panel_bytes();
   const int64_t lane = row % kPanelRows;
   for (int64_t k = 0; k < w.columns; ++k) {
     const uint8_t* line = panel + k / traits(w.element).line_columns * kLineBytes;
@@ -238,7 +263,7 @@ void read_row(const MatrixView& w, int64_t row, float* out, void (*decode_panel)
   }
   if (w.outliers == nullptr) return;
   std::vector<float> values(static_cast<size_t>(w.outliers->weight.columns));
-  read_row(w.outliers->weight, row, values.data());
+  read_row(w.outliers->weight, row, values.data(), kernels);
   for (size_t i = 0; i < values.size(); ++i) out[w.outliers->columns[i]] = values[i];
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A weight matrix in the kernels' own order; this is the only copy kept in memory.
+// A weight matrix in the kernels' own order, coded, or where a mapped file has it; this is the only copy kept in memory.
 #pragma once
 
 #include <array>
@@ -11,7 +11,6 @@
 #include "base/memory.h"
 #include "base/thread_pool.h"
 #include "codec/container.h"
-#include "codec/decoder.h"
 #include "codecllm/error.h"
 #include "format/dtype.h"
 #include "format/scheme.h"
@@ -28,9 +27,13 @@ class Matrix {
   // floats. Throws Error(unsupported) for integer rows longer than kMaxIntColumns.
   Matrix(Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type);
 
+  // Weights that stay where a mapped file has them, for as long as this lives, laid out panel by panel for each product; else
+  // as the constructor, and no set_panel. A matrix like this takes no order, outlier threshold or asymmetric activations.
+  static Matrix from_rows(const StoredRows& stored, Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type);
+
   // Entropy-coded weights, kept as they are; integers and 8-bit floats have one scale per row: `scales` as MatrixView has
-  // them, or null and then set_scale. Takes the container's bytes and what open_coded says of them; throws Error for a
-  // container of another shape.
+  // them, or null and then set_scale. Takes the container's bytes, none where they are mapped and stay, and what open_coded says
+  // of them; throws Error for a container of another shape.
   static Matrix from_coded(Buffer container, const CodedTensor& opened, int64_t rows, int64_t columns, ScaleType scale_type,
                            const ErrorPlace& place, const void* scales = nullptr);
 
@@ -40,7 +43,8 @@ class Matrix {
   const MatrixView& view() const { return view_; }
   int64_t rows() const { return view_.rows; }
   int64_t columns() const { return view_.columns; }
-  size_t bytes() const;
+  size_t bytes() const;         // all that there is, in memory or mapped
+  size_t mapped_bytes() const;  // of these, in a mapped file
 
   // Sixteen rows (fewer in the last panel) as the source stores them. Panels may be written from several threads.
   using FloatRows = std::span<const void* const>;  // each [columns] of `type`, f32, bf16 or f16; converted if need be
@@ -70,6 +74,8 @@ class Matrix {
   void set_activation(const ActivationScheme& scheme);
 
  private:
+  explicit Matrix(const MatrixView& view);  // with scales, where such an element has them, and nothing else
+
   void set_float8_panel(int64_t panel, CodeRows rows);
   void add_code_sums();
   uint8_t* line(int64_t panel, int64_t index);
@@ -79,7 +85,8 @@ class Matrix {
 
   Buffer data_, scales_, zeros_, code_sums_;
   std::vector<int32_t> order_;
-  std::unique_ptr<CodedView> coded_;  // into data_
+  std::unique_ptr<CodedView> coded_;  // into data_, or mapped
+  std::unique_ptr<StoredRows> stored_;
   struct Outliers;
   std::shared_ptr<const Outliers> outliers_;
 };
@@ -100,8 +107,8 @@ Matrix encoded(ThreadPool& pool, const Matrix& plain, std::optional<CodeKind> ki
 
 // The scale of a row and group of integers or 8-bit floats.
 float scale_of(const MatrixView& w, int64_t row, int64_t group);
-// One row as float, dequantized; out [columns]. decode_panel: the tier's, for coded weights.
-void read_row(const MatrixView& w, int64_t row, float* out,
-              void (*decode_panel)(const CodedView&, int64_t, uint8_t*) = decode_panel_portable);
+// One row as float, dequantized; out [columns]. kernels: to make its panel with, of coded or stored weights; by default plain loops.
+void read_row(const MatrixView& w, int64_t row, float* out, const KernelTable& kernels);
+void read_row(const MatrixView& w, int64_t row, float* out);
 
 }  // namespace codecllm

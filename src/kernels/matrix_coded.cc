@@ -4,7 +4,7 @@
 
 #include "codec/encode_tensor.h"
 #include "codecllm/error.h"
-#include "kernels/coded_panels.h"
+#include "kernels/transient_panels.h"
 #include "kernels/matrix.h"
 
 namespace codecllm {
@@ -36,22 +36,17 @@ Matrix Matrix::from_coded(Buffer container, const CodedTensor& tensor, int64_t r
     throw Error(ErrorCode::bad_input, "matrix",
                 "coded as [" + std::to_string(tensor.header.rows) + ", " + std::to_string(tensor.header.columns) + "], expected [" +
                     std::to_string(rows) + ", " + std::to_string(columns) + "]", place);
-  Matrix out;
   const Element element = element_of(tensor.header.shape.kind);
-  out.view_ = {.element = element, .scale_type = scale_type, .rows = rows, .columns = columns, .group = columns, .data = nullptr,
-               .scales = nullptr};
-  if (tensor.view.panels != out.view_.panels() || tensor.view.blocks != (columns + 3) / 4)
+  const MatrixView view = {.element = element, .scale_type = scale_type, .rows = rows, .columns = columns, .group = columns, .data = nullptr, .scales = nullptr};
+  if (tensor.view.panels != view.panels() || tensor.view.blocks != (columns + 3) / 4)
     throw Error(ErrorCode::bad_input, "matrix", "coded in panels of another shape than its rows and columns need", place);
   if (is_integer(element) && columns > kMaxIntColumns)
     throw Error(ErrorCode::unsupported, "matrix", "rows of " + std::to_string(columns) + " integer weights", place);
+  Matrix out(view);
   out.data_ = std::move(container);
   out.coded_ = std::make_unique<CodedView>(tensor.view);
   out.view_.coded = out.coded_.get();
-  if (is_scaled(element)) {
-    out.scales_ = Buffer(static_cast<size_t>(out.view_.panels() * kPanelRows * scale_bytes(scale_type)));
-    if (scales != nullptr) std::memcpy(out.scales_.data(), scales, out.scales_.bytes());
-    out.view_.scales = out.scales_.data();
-  }
+  if (scales != nullptr) std::memcpy(out.scales_.data(), scales, out.scales_.bytes());
   return out;
 }
 
@@ -62,7 +57,7 @@ Matrix Matrix::decoded(ThreadPool& pool, const KernelTable& kernels) const {
   PanelScratch scratch;
   scratch.fit(view_, pool.threads());
   pool.parallel_for(static_cast<size_t>(view_.panels()), 4, [&](size_t begin, size_t end, int worker) {
-    for_decoded_panels(kernels, view_, 1, scratch.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
+    for_plain_panels(kernels, view_, 1, scratch.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
                        [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
                          std::memcpy(out.line(row / kPanelRows + first, 0), part.data, static_cast<size_t>((last - first) * part.panel_bytes()));
                        });

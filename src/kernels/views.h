@@ -79,6 +79,16 @@ struct ActivationScheme {
 
 struct OutlierView;
 
+// Weights where a mapped file has them, row after row as safetensors: floats and 8-bit floats as they are, 8-bit integers one a
+// byte, 4-bit ones eight to a word of 32 bits, the first in its lowest bits. No alignment.
+struct StoredRows {
+  const uint8_t* data;
+  int64_t row_bytes;
+  uint8_t flip;  // xor of each byte, to unsigned codes: 0x80 where the file's are signed, else 0
+
+  CODECLLM_INLINE const uint8_t* row(int64_t index) const { return data + index * row_bytes; }
+};
+
 struct MatrixView {
   Element element;
   ScaleType scale_type;
@@ -91,7 +101,9 @@ struct MatrixView {
   // Column k of the data is input order[k], so that columns of a group stand together; null: in their own order.
   const int32_t* order = nullptr;  // [columns]
   ActivationScheme activation = {};  // integers and 8-bit floats
-  const CodedView* coded = nullptr;  // entropy-coded instead: panels of the same lines, and data is null
+  // In the place of data, which is then null: entropy-coded panels of the same lines, or rows of a file.
+  const CodedView* coded = nullptr;
+  const StoredRows* stored = nullptr;
   // Of codes less what stands for 0, over each group, [panels][groups][16 rows]; for asymmetric activations.
   const int32_t* code_sums = nullptr;
   const OutlierView* outliers = nullptr;  // columns that are elsewhere: their codes stand for 0

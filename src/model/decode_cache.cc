@@ -7,7 +7,7 @@
 #include <map>
 
 #include "base/clock.h"
-#include "kernels/coded_panels.h"
+#include "kernels/transient_panels.h"
 #include "kernels/dispatch.h"
 
 namespace codecllm {

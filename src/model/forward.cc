@@ -55,7 +55,7 @@ std::span<const float> Forward::run(std::span<const BatchRow> rows, const Tap& t
   reserve(count);
   find_stretches(rows);
   prepare_rotation(rows);
-  over_rows(count, [&](int64_t i) { read_row(model_.weights.embedding.view(), rows[i].token, &x_[i * hidden_stride_], kernels_.decode_panel); });
+  over_rows(count, [&](int64_t i) { read_row(model_.weights.embedding.view(), rows[i].token, &x_[i * hidden_stride_], kernels_); });
   if (tap) tap({"embedding", -1, x_.data(), count, spec_.hidden, hidden_stride_});
   blocks(rows, tap);
   norm(x_.data(), model_.weights.final_norm, count, normed_.data());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 #include <map>
+#include <memory>
+#include <optional>
 
 #include "format/plain_float.h"
 #include "io/coded_tensors.h"
@@ -14,12 +16,13 @@ namespace {
 
 class Loader {
  public:
-  Loader(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const Progress& progress)
+  Loader(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const Progress& progress, bool mapped)
       : pool_(context.impl().pool),
         checkpoint_(checkpoint),
         spec_(spec),
         config_(QuantConfig::read(checkpoint.config(), checkpoint.config_path())),
-        progress_(progress) {
+        progress_(progress),
+        mapped_(mapped) {
     const auto it = checkpoint.config().find("quantization_config");
     if (it != checkpoint.config().end() && it->is_object()) coded_name_ = json_or<std::string>(*it, "scheme", coded_name_, checkpoint.config_path());
   }
@@ -94,13 +97,13 @@ class Loader {
   }
 
   Matrix load_coded(const std::string& module, int64_t rows, int64_t columns) {
-    CodedTensors tensors = coded_tensors(checkpoint_, module);
+    CodedTensors tensors = coded_tensors(checkpoint_, module, mapped_);
     ++scheme_count_[coded_name_];
     const ScaleType type = tensors.scales == nullptr ? ScaleType::f32 : scale_type_of(tensors.scales->dtype);
     Matrix matrix = Matrix::from_coded(std::move(tensors.bytes), tensors.opened, rows, columns, type, tensors.place);
     for (int64_t row = 0; tensors.scales != nullptr && row < rows; ++row)
       matrix.set_scale(row, 0, load_float(tensors.scales->data.data(), row, tensors.scales->dtype));
-    checkpoint_.release(*tensors.coded);
+    if (matrix.mapped_bytes() == 0) checkpoint_.release(*tensors.coded);
     return matrix;
   }
 
@@ -108,7 +111,9 @@ class Loader {
     if (checkpoint_.find(module + kCodedSuffix) != nullptr) return load_coded(module, rows, columns);
     const TensorInfo& tensor = need_floats(checkpoint_, module + ".weight", {rows, columns});
     ++scheme_count_[tensor.dtype == DType::f32 ? "f32" : tensor.dtype == DType::f16 ? "f16" : "bf16"];
-    return load_floats_of(tensor);
+    if (!mapped_) return load_floats_of(tensor);
+    const StoredRows stored = {reinterpret_cast<const uint8_t*>(tensor.data.data()), columns * dtype_bits(tensor.dtype) / 8, 0};
+    return Matrix::from_rows(stored, element_of(tensor.dtype), rows, columns, columns, ScaleType::f32);
   }
 
   Matrix load_floats_of(const TensorInfo& tensor) {
@@ -130,28 +135,47 @@ class Loader {
     const ErrorPlace place = {.file = checkpoint_.file_of(*packed.codes), .tensor = packed.codes->name};
     check_shape({packed.rows, packed.columns}, {rows, columns}, place);
     const PackedReader reader(packed, args);
-    Matrix matrix(element_of(args), rows, columns, reader.group(), scale_type_of(reader.scale_type()));
+    const ActivationScheme activation = group.scheme.activations ? activation_scheme(module, *group.scheme.activations, args) : ActivationScheme();
+    std::vector<int32_t> order = reader.column_order();
+    const std::optional<StoredRows> stored = stored_rows(reader, activation, order);
+    const ScaleType scale_type = scale_type_of(reader.scale_type());
+    Matrix matrix = stored ? Matrix::from_rows(*stored, element_of(args), rows, columns, reader.group(), scale_type)
+                           : Matrix(element_of(args), rows, columns, reader.group(), scale_type);
     if (packed.zero_points != nullptr) matrix.add_zeros();
-    if (std::vector<int32_t> order = reader.column_order(); !order.empty()) matrix.set_order(std::move(order));
+    if (!order.empty()) matrix.set_order(std::move(order));
     for_panels(matrix, [&](int64_t panel, int64_t first, int64_t count) {
       std::vector<int8_t> codes(static_cast<size_t>(count * columns));
       const int8_t* source[kPanelRows];
       for (int64_t i = 0; i < count; ++i) {
         source[i] = codes.data() + i * columns;
-        reader.codes(first + i, codes.data() + i * columns);
+        if (!stored) reader.codes(first + i, codes.data() + i * columns);
         for (int64_t g = 0; g < reader.groups(); ++g) {
           const Grid grid = reader.grid(first + i, g);
           matrix.set_scale(first + i, g, grid.scale);
           if (packed.zero_points != nullptr) matrix.set_zero(first + i, g, grid.zero);
         }
       }
-      matrix.set_panel(panel, Matrix::CodeRows(source, static_cast<size_t>(count)));
+      if (!stored) matrix.set_panel(panel, Matrix::CodeRows(source, static_cast<size_t>(count)));
     });
-    if (group.scheme.activations) matrix.set_activation(activation_scheme(module, *group.scheme.activations, args));
-    checkpoint_.release(*packed.codes);
+    if (group.scheme.activations) matrix.set_activation(activation);
+    if (!stored) checkpoint_.release(*packed.codes);
     if (packed.outlier_weight != nullptr)
       matrix.set_outliers(outlier_columns_of(packed), load_floats_of(*packed.outlier_weight));
     return matrix;
+  }
+
+  // Where the codes are to stay in their file, and products can read them there.
+  std::optional<StoredRows> stored_rows(const PackedReader& reader, const ActivationScheme& activation, std::span<const int32_t> order) const {
+    if (!mapped_ || !order.empty() || activation.asymmetric || activation.threshold != 0) return std::nullopt;
+    const std::optional<PackedReader::Rows> rows = reader.plain_rows();
+    if (!rows) return std::nullopt;
+    const Element element = element_of(reader.args());
+    const StoredRows stored = {reinterpret_cast<const uint8_t*>(rows->data), rows->row_bytes, static_cast<uint8_t>(rows->offset || !is_integer(element) ? 0 : 0x80)};
+    // E4M3's NaN is told by the scale of its group, which set_panel sees to.
+    if (element == Element::e4m3)
+      for (int64_t i = 0; i < reader.rows() * stored.row_bytes; ++i)
+        if ((stored.data[i] & 0x7F) == 0x7F) return std::nullopt;
+    return stored;
   }
 
   // What the kernels make of a checkpoint's scheme of inputs.
@@ -203,6 +227,7 @@ class Loader {
   const ModelSpec& spec_;
   const QuantConfig config_;
   const Progress& progress_;
+  const bool mapped_;
   std::map<std::string, int> scheme_count_;
   std::string coded_name_ = "coded";
 };
@@ -210,19 +235,26 @@ class Loader {
 }  // namespace
 
 BlockWeights load_block(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, int64_t layer) {
-  return Loader(context, checkpoint, spec, {}).load_block(layer);
+  return Loader(context, checkpoint, spec, {}, false).load_block(layer);
 }
 
-DecoderModel load_model(const Context& context, const std::string& directory, const Progress& progress) {
-  const Checkpoint checkpoint(directory);
-  ModelSpec spec = read_spec(checkpoint);
-  Loader loader(context, checkpoint, spec, progress);
+DecoderModel load_model(const Context& context, const std::string& directory, const Progress& progress, bool mapped) {
+  auto checkpoint = std::make_shared<const Checkpoint>(directory);
+  if (mapped)
+    for (const TensorInfo* tensor : checkpoint->tensors())
+      if (!checkpoint->is_mapped(*tensor))
+        throw Error(ErrorCode::unsupported, "load", "weights that are laid out anew when they are loaded cannot stay in their file; `codecllm convert` writes a model that can",
+                    {.file = checkpoint->file_of(*tensor), .tensor = tensor->name});
+  ModelSpec spec = read_spec(*checkpoint);
+  Loader loader(context, *checkpoint, spec, progress, mapped);
   ModelWeights weights = loader.load();
+  const std::string in_file = mapped ? ", " + std::to_string(weights.mapped_bytes()) + " of them mapped" : "";
   log_line(context, directory + ": " + spec.family + ", " + loader.common_scheme() + ", " +
-                        std::to_string(weights.bytes()) + " bytes in memory; kernels of " +
+                        std::to_string(weights.bytes()) + " bytes in memory" + in_file + "; kernels of " +
                         std::string(isa_name(context.impl().isa)) + ", " + std::to_string(context.impl().pool.threads()) +
                         " threads");
-  return {&context, std::move(spec), std::move(weights), loader.common_scheme()};
+  if (!mapped) checkpoint = nullptr;
+  return {&context, std::move(spec), std::move(weights), loader.common_scheme(), std::move(checkpoint)};
 }
 
 }  // namespace codecllm

@@ -8,14 +8,24 @@
 
 namespace codecllm {
 
+// Of all matrices.
+static size_t sum_matrices(const ModelWeights& weights, size_t (Matrix::*bytes)() const) {
+  size_t total = (weights.embedding.*bytes)() + (weights.lm_head.*bytes)();
+  for (const BlockWeights& b : weights.blocks)
+    for (const Linear* l : b.linears()) total += (l->weight.*bytes)();
+  return total;
+}
+
 size_t ModelWeights::bytes() const {
-  size_t total = embedding.bytes() + lm_head.bytes() + final_norm.size() * 4;
+  size_t total = sum_matrices(*this, &Matrix::bytes) + final_norm.size() * 4;
   for (const BlockWeights& b : blocks) {
-    for (const Linear* l : b.linears()) total += l->weight.bytes() + l->bias.size() * 4;
+    for (const Linear* l : b.linears()) total += l->bias.size() * 4;
     for (const auto* norm : {&b.input_norm, &b.mlp_norm, &b.q_norm, &b.k_norm}) total += norm->size() * 4;
   }
   return total;
 }
+
+size_t ModelWeights::mapped_bytes() const { return sum_matrices(*this, &Matrix::mapped_bytes); }
 
 size_t DecoderModel::read_bytes_per_token() const {
   const size_t row = weights.embedding.bytes() / static_cast<size_t>(spec.vocab);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct ModelWeights {
 
   const Matrix& head() const { return lm_head.rows() == 0 ? embedding : lm_head; }
   size_t bytes() const;
+  size_t mapped_bytes() const;  // of these, in mapped files
 };
 
 // A loaded model is immutable and may be used by any number of threads, each with a Forward of its own.
@@ -44,14 +46,16 @@ struct DecoderModel {
   ModelSpec spec;
   ModelWeights weights;
   std::string scheme;  // what most linear layers have: a preset's name, or an element type's
+  std::shared_ptr<const Checkpoint> mapped = nullptr;  // where weights stay in their files
 
   // What one decode step reads: every matrix once, one row of an untied embedding.
   size_t read_bytes_per_token() const;
 };
 
 // Loads every tensor that the model's spec names, checks its shape against config.json, and lays it out for the
-// kernels. Weights keep their file's type. Throws Error that names the tensor and file.
-DecoderModel load_model(const Context& context, const std::string& directory, const Progress& progress = {});
+// kernels. Weights keep their file's type. Throws Error that names the tensor and file. mapped: matrices stay in their files
+// wherever products can read them there; Error(unsupported) for a checkpoint whose layout is not ours.
+DecoderModel load_model(const Context& context, const std::string& directory, const Progress& progress = {}, bool mapped = false);
 
 // One decoder block of a checkpoint, with the checks of load_model.
 BlockWeights load_block(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, int64_t layer);

@@ -290,6 +290,31 @@ TEST_F(CliJson, DecodeCacheIsKeptAndTold) {
   EXPECT_EQ(run({"bench", temp_ / "c", "--decode-cache", "much"}).code, 2);
 }
 
+TEST_F(CliJson, MappedWeightsAreTheSameAndTold) {
+  ASSERT_EQ(run({"quantize", model_, "-o", temp_ / "q", "--scheme", "int4-g32", "-q"}).code, 0);
+  std::vector<std::string> generate = {"generate", temp_ / "q", "-p", "abc", "-n", "12", "--temperature", "0", "--json"};
+  const OrderedJson plain = object_of(run(generate), "generate", {"tokens"});
+  generate.push_back("--mmap");
+  const Outcome mapped = run(generate);
+  EXPECT_EQ(object_of(mapped, "generate", {"tokens"}).at("tokens"), plain.at("tokens"));
+  EXPECT_NE(mapped.err.find(" stay in the model's files"), std::string::npos) << mapped.err;
+  std::vector<std::string> bench = {"bench", temp_ / "q", "--json", "--rounds", "1", "--prompt-tokens", "4", "--decode-tokens", "2", "--batch", "2"};
+  const auto first = [&] { return object_of(run(bench), "bench", {"runs"}).at("runs").at(0); };
+  EXPECT_EQ(first().at("mapped_bytes"), 0);
+  bench.push_back("--mmap");
+  const OrderedJson row = first();
+  EXPECT_GT(row.at("mapped_bytes"), 0);
+  EXPECT_LT(row.at("mapped_bytes"), row.at("weight_bytes"));
+  const OrderedJson profile = object_of(run({"bench", temp_ / "q", "--json", "--profile", "--mmap", "--rounds", "1", "--prompt-tokens", "4", "--decode-tokens", "2"}), "bench", {"runs"});
+  EXPECT_EQ(profile.at("runs").at(0).at("memory").at("mapped"), row.at("mapped_bytes"));
+  EXPECT_EQ(profile.at("runs").at(0).at("kernels").at(0).at("kernel").get<std::string>().find("lay_out_panel, "), 0u);
+  EXPECT_EQ(run({"bench", "--shape", "tinyllama-1.1b", "--scheme", "int8", "--mmap"}).code, 2);
+  ASSERT_EQ(run({"convert", temp_ / "q", "-o", temp_ / "q.gguf", "--to", "gguf", "-q"}).code, 0);
+  const Outcome refused = run({"generate", temp_ / "q.gguf", "-p", "abc", "--mmap"});
+  EXPECT_NE(refused.code, 0);
+  EXPECT_NE(refused.err.find("cannot stay in their file"), std::string::npos) << refused.err;
+}
+
 TEST_F(CliJson, BenchOfUnpacking) {
   ASSERT_EQ(run({"quantize", model_, "-o", temp_ / "c", "--scheme", "coded-6", "-q"}).code, 0);
   const OrderedJson json = object_of(run({"bench", temp_ / "c", "--json", "--baseline", "unpack", "--rounds", "3", "--threads", "2"}), "bench", {"baseline", "runs", "machine"});

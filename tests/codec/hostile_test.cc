@@ -65,7 +65,7 @@ void forge(Bytes& coded) {
       state = checksum(state, coded.data() + data + begin, record.end - begin);
       begin = record.end;
     }
-    const uint64_t seal_value = seal(state, records, header);
+    const uint64_t seal_value = seal(state, {coded.data() + kHeaderBytes, header.panels * sizeof(PanelRecord)}, header);
     std::memcpy(coded.data() + 40, &seal_value, 8);
   }
 }

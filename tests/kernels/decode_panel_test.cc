@@ -8,6 +8,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/linear_inputs.h"
 #include "kernels/matrix.h"
+#include "kernels/product.h"
 #include "paths.h"
 
 namespace codecllm {
@@ -87,15 +88,6 @@ Matrix random_plain(Element element, int64_t rows, int64_t columns, Rng& rng) {
   return w;
 }
 
-std::vector<float> product_of(Isa isa, const Matrix& w, const std::vector<float>& x, int64_t stride, int64_t batch, int threads) {
-  ThreadPool pool(threads);
-  LinearScratch scratch;
-  std::vector<float> y(batch * w.rows(), -1.0f);
-  const LinearOut out = {&w.view(), y.data(), w.rows()};
-  linear(pool, kernels_for(isa), scratch, x.data(), stride, batch, {&out, 1});
-  return y;
-}
-
 TEST_P(DecodeTier, ProductsAreThoseOfThePlainMatrix) {
   Rng rng(3);
   ThreadPool pool(2);
@@ -116,7 +108,7 @@ TEST_P(DecodeTier, ProductsAreThoseOfThePlainMatrix) {
       std::vector<float> a(columns), b(columns);
       for (int64_t row = 0; row < rows; ++row) {
         read_row(plain.view(), row, a.data());
-        read_row(coded.view(), row, b.data(), kernels_for(GetParam()).decode_panel);
+        read_row(coded.view(), row, b.data(), kernels_for(GetParam()));
         EXPECT_EQ(a, b);
       }
     }
@@ -210,14 +202,13 @@ TEST_P(DecodeTier, OneRowTimesNonsense) {
       const PanelStreams s = streams_of(good.view, 1);
       for (uint8_t* p = bad.data() + prefix_bytes(good.header); p < s.exceptions; ++p)
         if (rng.below(round % 4 == 0 ? 1 : 20) == 0) *p = round % 3 == 0 ? 255 : static_cast<uint8_t>(rng.next());
-      for (uint8_t* p = const_cast<uint8_t*>(s.exceptions) + 3 * s.exception_count; p < good.view.data + good.view.records[1].end; ++p)
+      for (uint8_t* p = const_cast<uint8_t*>(s.exceptions) + 3 * s.exception_count; p < good.view.data + good.view.record(1).end; ++p)
         *p = static_cast<uint8_t>(rng.next());
       CodedView view = good.view;
-      view.records += 1;  // the second panel alone; the first one's exceptions were changed, too
-      PanelRecord alone = *view.records;
-      alone.end -= view.records[-1].end;
-      view.data += view.records[-1].end;
-      view.records = &alone;
+      PanelRecord alone = view.record(1);  // the second panel alone; the first one's exceptions were changed, too
+      alone.end -= view.record(0).end;
+      view.data += view.record(0).end;
+      view.records = reinterpret_cast<const uint8_t*>(&alone);
       view.panels = 1;
       const OneRow row = one_row(GetParam(), view, 4 * 70 - 1, ActivationMode::a16, rng);
       const bool same = std::memcmp(row.got.data(), row.expected.data(), row.got.size() * sizeof(float)) == 0;  // NaN are, too
