@@ -115,6 +115,8 @@ void print(const OrderedJson& out) {
       if (sequences != "1" && sequences != "8") fmt::print("{:<28} {} sequences together: {:.1f} tok/s\n", "", sequences, rate.get<double>());
     if (const auto& cache = run.at("decode_cache"); cache.at("matrices") > 0)
       fmt::print("  {}\n", decode_cache_text({cache.at("matrices"), cache.at("of"), cache.at("bytes")}));
+    if (const double mapped = run.at("mapped_bytes"); mapped > 0)
+      fmt::print("  {} of the weights in files, ready after {:.2f} s; the peak counts what is read of them\n", bytes_text(mapped), run.at("load_s").get<double>());
     for (const auto& [tokens, rate] : run.at("context").items())
       fmt::print("{:<28} behind {} tokens, KV cache {}: {:.2f} tok/s\n", "", tokens, out.at("kv").get<std::string>(), rate.get<double>());
   }

@@ -167,9 +167,13 @@ Json BenchWorker::ask(const std::string& question) {
   } catch (const Error&) {
     // It has ended; what it said before it did is still to be read.
   }
-  if (!read_line(from_, pending_, line))
-    throw Error(interrupted() ? ErrorCode::interrupted : ErrorCode::io, "bench",
-                interrupted() ? "interrupted" : "the process that measured " + name_ + " ended early; was memory too small?");
+  if (!read_line(from_, pending_, line)) {
+    if (interrupted()) throw Error(ErrorCode::interrupted, "bench", "interrupted");
+    siginfo_t end = {};
+    ::waitid(P_PID, static_cast<id_t>(pid_), &end, WEXITED | WNOWAIT);
+    const bool killed = end.si_code == CLD_KILLED && end.si_status == SIGKILL;
+    throw Error(ErrorCode::io, "bench", "the process that measured " + name_ + " ended early" + (killed ? "; was memory too small?" : ""));
+  }
   Json answer = parse_json(line, name_);
   if (answer.contains("error"))
     throw Error(static_cast<ErrorCode>(answer["code"].get<int>()), "bench", name_ + ": " + answer["error"].get<std::string>());

@@ -19,6 +19,13 @@ volatile std::sig_atomic_t g_interrupted = 0;
 
 void on_signal(int) { g_interrupted = 1; }
 
+// What is mapped is read long after it was opened.
+void on_lost_file(int) {
+  static constexpr char kText[] = "codecllm: a file in use was cut short, or its disk failed\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, kText, sizeof kText - 1);
+  ::_exit(1);
+}
+
 // No restart: a read that waits for the user or for another process ends with EINTR. A second Ctrl-C ends the program.
 void catch_signals() {
   struct sigaction action = {};
@@ -26,6 +33,8 @@ void catch_signals() {
   action.sa_flags = SA_RESETHAND;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = on_lost_file;
+  sigaction(SIGBUS, &action, nullptr);
 }
 
 // Draws progress; shared by the copies of one std::function.

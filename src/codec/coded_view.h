@@ -115,9 +115,9 @@ CODECLLM_CODEC_INLINE constexpr int lane_offset(int bytes, int lane) {
   return within / 4 * 64 + (part * 4 + within % 4) * 4;
 }
 
-// Exceptions are three arrays: block (u16), lane (u8), element; block after block. Checked when the container was opened.
-// Calls put(to, element) for those from number `index` on that belong to blocks below `end`; to: where the element is, out: where
-// block `begin` is. The result is the number of the next.
+// Exceptions are three arrays: block (u16), lane (u8), element; block after block. They were checked when the container was opened,
+// but a mapped file may be written to since: none is put outside `out`. Calls put(to, element) for those from number `index` on that
+// belong to blocks below `end`; to: where the element is, out: where block `begin` is. The result is the number of the next.
 template <class Put>
 CODECLLM_CODEC_INLINE int64_t patch_exceptions(const PanelStreams& s, int bytes, int64_t index, int64_t begin, int64_t end, uint8_t* out, const Put& put) {
   const uint8_t* lanes = s.exceptions + 2 * s.exception_count;
@@ -125,7 +125,8 @@ CODECLLM_CODEC_INLINE int64_t patch_exceptions(const PanelStreams& s, int bytes,
   for (; index < s.exception_count; ++index) {
     const int64_t block = s.exceptions[2 * index] | s.exceptions[2 * index + 1] << 8;
     if (block >= end) break;
-    put(out + (block - begin) * kCodedBlock * bytes + lane_offset(bytes, lanes[index]), values + index * bytes);
+    if (block < begin) continue;
+    put(out + (block - begin) * kCodedBlock * bytes + lane_offset(bytes, lanes[index] % kCodedBlock), values + index * bytes);
   }
   return index;
 }

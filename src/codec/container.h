@@ -62,7 +62,7 @@ struct CodedTensor {
 CodedHeader coded_header(std::span<const uint8_t> bytes, const std::string& file, const std::string& tensor);
 
 // Checks everything that decoding relies on, and the checksum of the coded bytes. Even with a false checksum made to
-// agree, no bytes of the panels can make a decoder leave its buffers. Throws Error(bad_input), or Error(unsupported) for a newer
+// agree, no bytes of the panels can make a decoder leave its buffers, also if they change afterwards (the records must not). Throws Error(bad_input), or Error(unsupported) for a newer
 // version, with `file` and `tensor`.
 CodedTensor open_coded(std::span<const uint8_t> bytes, const std::string& file, const std::string& tensor);
 

@@ -13,12 +13,14 @@ CodedTensors coded_tensors(const Checkpoint& checkpoint, const std::string& modu
   if (coded.dtype != DType::u8 || coded.shape.size() != 1)
     throw Error(ErrorCode::bad_input, "codec", "not a row of bytes, as coded weights are", out.place);
   std::span<const uint8_t> bytes = {reinterpret_cast<const uint8_t*>(coded.data.data()), coded.data.size()};
-  if (!mapped) {
-    out.bytes = Buffer(bytes.size());
-    if (!bytes.empty()) std::memcpy(out.bytes.data(), bytes.data(), bytes.size());
-    bytes = out.bytes.as<const uint8_t>();
+  if (mapped) {
+    out.opened = open_coded(bytes, out.place.file, out.place.tensor);
+    bytes = bytes.first(prefix_bytes(out.opened.header));
   }
-  out.opened = open_coded(bytes, out.place.file, out.place.tensor);
+  out.bytes = Buffer(bytes.size());
+  if (!bytes.empty()) std::memcpy(out.bytes.data(), bytes.data(), bytes.size());
+  if (!mapped) out.opened = open_coded(out.bytes.as<const uint8_t>(), out.place.file, out.place.tensor);
+  out.opened.view.records = out.bytes.as<const uint8_t>().data() + kHeaderBytes;
   if (!has_scales(out.opened.header.shape.kind)) return out;
   out.scales = &checkpoint.need(module + ".weight_scale");
   if (!is_plain_float(out.scales->dtype) || out.scales->shape != std::vector<int64_t>{static_cast<int64_t>(out.opened.header.rows), 1})

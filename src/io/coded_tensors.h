@@ -16,12 +16,12 @@ inline constexpr const char* kCodedSuffix = ".weight_coded";
 struct CodedTensors {
   const TensorInfo* coded;
   const TensorInfo* scales;  // null for floating point
-  Buffer bytes;              // the container; empty where it is read in its file
-  CodedTensor opened;        // points into bytes, wherever they move, or into the file
+  Buffer bytes;              // the container; where it is mapped its header and records, by which decoders find their way
+  CodedTensor opened;        // points into bytes, wherever they move, and, mapped, into the file
   ErrorPlace place;
 };
 
-// Throws Error for what is missing or damaged; `module` must have a coded weight. mapped: without a copy.
+// Throws Error for what is missing or damaged; `module` must have a coded weight. mapped: the panels stay in the file.
 CodedTensors coded_tensors(const Checkpoint& checkpoint, const std::string& module, bool mapped = false);
 
 }  // namespace codecllm

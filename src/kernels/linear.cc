@@ -10,6 +10,14 @@
 
 namespace codecllm {
 
+static size_t bytes_of(const IntegerScratch& s) { return s.codes.size() + 4 * (s.scales.size() + s.sums.size() + s.zeros.size()); }
+
+size_t LinearScratch::bytes() const {
+  size_t numbers = outlier_columns.size();
+  for (const auto* floats : {&reordered, &tiles, &rounded, &group_scales, &float8_tiles, &tops, &rest, &picked, &picked_tiles}) numbers += floats->size();
+  return 4 * numbers + bytes_of(integers) + bytes_of(picked_integers) + panels.bytes();
+}
+
 IntActivations integer_room(IntegerScratch& scratch, int64_t rows, const MatrixView& w) {
   const int64_t halves = w.activation.mode == ActivationMode::a16 ? 2 : 1, groups = w.groups();
   const int64_t row_bytes = halves * round_up(w.columns, kColumnPadding);

@@ -26,11 +26,12 @@ struct LinearScratch {
   IntegerScratch integers;
   std::vector<float> rounded, group_scales;  // [rows, padded columns], [rows, groups]: inputs as 8-bit floats
   std::vector<float> float8_tiles;  // the same in the order of matmul_float8
-  PanelScratch panels;         // of coded weights
+  PanelScratch panels;         // of weights that are coded or in files
   // Outlier features: the largest input of each column, the columns found, inputs without them and alone.
   std::vector<float> tops, rest, picked, picked_tiles;
   std::vector<int32_t> outlier_columns;
   IntegerScratch picked_integers;
+  size_t bytes() const;
   int64_t panels_per_task = 0;  // 0: as suits the matrix and the threads; measurements try others
 };
 

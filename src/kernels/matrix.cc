@@ -51,7 +51,7 @@ struct Matrix::Outliers {
 
 size_t Matrix::mapped_bytes() const {
   if (stored_ != nullptr) return static_cast<size_t>(view_.rows * stored_->row_bytes);
-  return coded_ != nullptr && data_.bytes() == 0 ? container_bytes(*coded_) : 0;
+  return coded_ != nullptr ? container_bytes(*coded_) - data_.bytes() : 0;  // all but what is held
 }
 
 size_t Matrix::bytes() const {
@@ -156,6 +156,7 @@ void Matrix::set_zero(int64_t row, int64_t group, int zero) {
 }
 
 void Matrix::set_order(std::vector<int32_t> order) {
+  if (view_.data == nullptr) throw Error(ErrorCode::unsupported, "matrix", "columns in another order, of weights that are not laid out in memory");
   order_ = std::move(order);
   view_.order = order_.data();
 }
@@ -177,14 +178,14 @@ void Matrix::set_activation(const ActivationScheme& scheme) {
                 "activation scale " + std::to_string(scheme.scale) + ", expected a positive finite number");
   if (scheme.mode == ActivationMode::a8_group && is_integer(view_.element))
     throw Error(ErrorCode::unsupported, "matrix", "INT8 activations in groups are not in this version; use one scale per token");
-  if (scheme.threshold != 0 && (!is_integer(view_.element) || view_.groups() != 1 || view_.zeros != nullptr || view_.order != nullptr))
-    throw Error(ErrorCode::unsupported, "matrix", "outlier features are taken out of symmetric integers with one scale per row only");
+  if (scheme.threshold != 0 && (!is_integer(view_.element) || view_.groups() != 1 || view_.zeros != nullptr || view_.order != nullptr || view_.data == nullptr))
+    throw Error(ErrorCode::unsupported, "matrix", "outlier features are taken out of symmetric integers with one scale per row, laid out in memory, only");
   if (scheme.mode == ActivationMode::a8_tensor && (scheme.threshold != 0 || view_.outliers != nullptr))
     throw Error(ErrorCode::unsupported, "matrix", "outlier features go with one scale per token or a given one, not with one for all rows");
   if (!is_scaled(view_.element)) return;
   if (scheme.asymmetric) {
-    if (!is_integer(view_.element) || view_.coded != nullptr || (scheme.mode != ActivationMode::a8_token && scheme.mode != ActivationMode::a8_fixed))
-      throw Error(ErrorCode::unsupported, "matrix", "asymmetric activations are INT8, with one scale per token or a given one");
+    if (!is_integer(view_.element) || view_.data == nullptr || (scheme.mode != ActivationMode::a8_token && scheme.mode != ActivationMode::a8_fixed))
+      throw Error(ErrorCode::unsupported, "matrix", "asymmetric activations are INT8, with one scale per token or a given one, of weights that are laid out in memory");
     if (scheme.zero < -127 || scheme.zero > 127)
       throw Error(ErrorCode::bad_input, "matrix", "activation zero point " + std::to_string(scheme.zero) + ", expected -127 to 127");
     add_code_sums();

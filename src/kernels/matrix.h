@@ -32,8 +32,8 @@ class Matrix {
   static Matrix from_rows(const StoredRows& stored, Element element, int64_t rows, int64_t columns, int64_t group, ScaleType scale_type);
 
   // Entropy-coded weights, kept as they are; integers and 8-bit floats have one scale per row: `scales` as MatrixView has
-  // them, or null and then set_scale. Takes the container's bytes, none where they are mapped and stay, and what open_coded says
-  // of them; throws Error for a container of another shape.
+  // them, or null and then set_scale. Takes the container's bytes, those before the panels where these are mapped and stay, and
+  // what open_coded says of them; throws Error for a container of another shape.
   static Matrix from_coded(Buffer container, const CodedTensor& opened, int64_t rows, int64_t columns, ScaleType scale_type,
                            const ErrorPlace& place, const void* scales = nullptr);
 

@@ -15,6 +15,7 @@ namespace codecllm {
 class PanelScratch {
  public:
   void fit(const MatrixView& w, int threads);  // before the threads start
+  size_t bytes() const { return buffer_.bytes(); }
   uint8_t* of(int worker) const { return data_ + worker * stride_; }
 
  private:

@@ -37,11 +37,9 @@ void Forward::reserve(int64_t rows) {
 
 size_t Forward::scratch_bytes() const {
   size_t floats = x_.size() + normed_.size() + delta_.size() + q_.size() + attended_.size() + k_.size() + v_.size() +
-                  gate_.size() + up_.size() + cosine_.size() + sine_.size() + logits_.size() +
-                  linear_scratch_.reordered.size() + linear_scratch_.tiles.size() + linear_scratch_.integers.scales.size() +
-                  linear_scratch_.integers.sums.size() + linear_scratch_.rest.size() + linear_scratch_.picked.size();
+                  gate_.size() + up_.size() + cosine_.size() + sine_.size() + logits_.size();
   for (const auto& s : attention_scratch_) floats += s.size();
-  return floats * sizeof(float) + linear_scratch_.integers.codes.size();
+  return floats * sizeof(float) + linear_scratch_.bytes();
 }
 
 void Forward::over_rows(int64_t rows, FunctionRef<void(int64_t row)> body) {

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <optional>
@@ -172,10 +175,23 @@ class Loader {
     const Element element = element_of(reader.args());
     const StoredRows stored = {reinterpret_cast<const uint8_t*>(rows->data), rows->row_bytes, static_cast<uint8_t>(rows->offset || !is_integer(element) ? 0 : 0x80)};
     // E4M3's NaN is told by the scale of its group, which set_panel sees to.
-    if (element == Element::e4m3)
-      for (int64_t i = 0; i < reader.rows() * stored.row_bytes; ++i)
-        if ((stored.data[i] & 0x7F) == 0x7F) return std::nullopt;
+    if (element == Element::e4m3 && has_nan({stored.data, static_cast<size_t>(reader.rows() * stored.row_bytes)})) return std::nullopt;
     return stored;
+  }
+
+  // E4M3: all bits but the sign. Eight at a time, one more sets what was the sign's place.
+  bool has_nan(std::span<const uint8_t> codes) const {
+    std::atomic<bool> found = false;
+    pool_.parallel_for((codes.size() + 7) / 8, 1 << 16, [&](size_t begin, size_t end, int) {
+      uint64_t any = 0;
+      for (size_t i = begin; i < end; ++i) {
+        uint64_t word = 0;
+        std::memcpy(&word, codes.data() + i * 8, std::min<size_t>(8, codes.size() - i * 8));
+        any |= (word & 0x7F7F7F7F7F7F7F7F) + 0x0101010101010101;
+      }
+      if ((any & 0x8080808080808080) != 0) found = true;
+    });
+    return found;
   }
 
   // What the kernels make of a checkpoint's scheme of inputs.

@@ -18,13 +18,17 @@ struct Said {
   std::string out, err;
 };
 
-Said chat(const test::TempDirectory& temp, const std::string& lines) {
+// lines: a shell command that says them.
+Said chat(const test::TempDirectory& temp, const std::string& lines, const std::string& options) {
   const std::string model = test::tiny_model("llama", temp / "m");  // 64 positions
   temp.write("m/tokenizer_config.json", R"({"chat_template": "{% for m in messages %}{{ m['content'] }} {% endfor %}"})");
-  temp.write("lines", lines);
-  const std::string call = test::binary_path("codecllm") + " chat " + model + " -n 8 --ignore-eos < " + (temp / "lines") + " > " + (temp / "out") + " 2> " + (temp / "err");
+  const std::string call = "(" + lines + ") | " + test::binary_path("codecllm") + " chat " + model + " -n 8 --ignore-eos " + options + " > " + (temp / "out") + " 2> " + (temp / "err");
   const int status = std::system(call.c_str());
   return {WEXITSTATUS(status), read_file(temp / "out"), read_file(temp / "err")};
+}
+
+Said chat(const test::TempDirectory& temp, const std::string& lines) {
+  return chat(temp, "cat " + temp.write("lines", lines), "");
 }
 
 TEST(CliChat, LeavesTheOldestTurnsOut) {
@@ -44,6 +48,14 @@ TEST(CliChat, GoesOnAfterAMessageThatIsTooLong) {
   EXPECT_EQ(said.code, 0) << said.err;
   EXPECT_THAT(said.err, HasSubstr("fewer words"));
   EXPECT_EQ(said.out, without.out);  // what was said before it is not forgotten
+}
+
+TEST(CliChat, SaysThatAMappedFileWasCutShort) {
+  const test::TempDirectory temp;
+  const std::string loaded = "until grep -q 'stay in' " + (temp / "err") + "; do sleep 0.05; done";
+  const Said said = chat(temp, loaded + "; : > " + (temp / "m/model.safetensors") + "; echo the hen", "--mmap");
+  EXPECT_EQ(said.code, 1);
+  EXPECT_THAT(said.err, HasSubstr("a file in use was cut short"));
 }
 
 }  // namespace
