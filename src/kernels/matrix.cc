@@ -129,6 +129,12 @@ void Matrix::set_panel(int64_t panel, CodeRows rows) {
   }
 }
 
+void Matrix::set_panel(int64_t panel, const StoredRows& stored, const KernelTable& kernels) {
+  MatrixView rows = view_;
+  rows.stored = &stored;
+  kernels.lay_out_panel(rows, panel, line(panel, 0));
+}
+
 static int64_t index_of_scale(const MatrixView& w, int64_t row, int64_t group) {
   return (row / kPanelRows * w.groups() + group) * kPanelRows + row % kPanelRows;
 }

@@ -53,6 +53,8 @@ class Matrix {
   // know, makes the scale of its group NaN, so scales are set before.
   using CodeRows = std::span<const int8_t* const>;
   void set_panel(int64_t panel, CodeRows rows);
+  // The panel's rows of all that a file has, of codes without E4M3's NaN; kernels: to lay them out with. No order of columns.
+  void set_panel(int64_t panel, const StoredRows& stored, const KernelTable& kernels);
   void set_scale(int64_t row, int64_t group, float scale);  // rounded to scale_type
 
   // Integers that are not symmetric: a weight is (code - zero) * scale. To be called before any set_zero; all are 0 then.

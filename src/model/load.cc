@@ -11,6 +11,7 @@
 #include "io/coded_tensors.h"
 #include "io/packed_reader.h"
 #include "io/quant_config.h"
+#include "kernels/dispatch.h"
 #include "model/weights.h"
 
 namespace codecllm {
@@ -21,6 +22,7 @@ class Loader {
  public:
   Loader(const Context& context, const Checkpoint& checkpoint, const ModelSpec& spec, const Progress& progress, bool mapped)
       : pool_(context.impl().pool),
+        kernels_(kernels_for(context.impl().isa)),
         checkpoint_(checkpoint),
         spec_(spec),
         config_(QuantConfig::read(checkpoint.config(), checkpoint.config_path())),
@@ -114,20 +116,16 @@ class Loader {
     if (checkpoint_.find(module + kCodedSuffix) != nullptr) return load_coded(module, rows, columns);
     const TensorInfo& tensor = need_floats(checkpoint_, module + ".weight", {rows, columns});
     ++scheme_count_[tensor.dtype == DType::f32 ? "f32" : tensor.dtype == DType::f16 ? "f16" : "bf16"];
-    if (!mapped_) return load_floats_of(tensor);
-    const StoredRows stored = {reinterpret_cast<const uint8_t*>(tensor.data.data()), columns * dtype_bits(tensor.dtype) / 8, 0};
-    return Matrix::from_rows(stored, element_of(tensor.dtype), rows, columns, columns, ScaleType::f32);
+    return load_floats_of(tensor, mapped_);
   }
 
-  Matrix load_floats_of(const TensorInfo& tensor) {
+  Matrix load_floats_of(const TensorInfo& tensor, bool mapped) {
     const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
-    Matrix matrix(element_of(tensor.dtype), rows, columns, columns, ScaleType::f32);
-    const int64_t row_bytes = columns * dtype_bits(tensor.dtype) / 8;
-    for_panels(matrix, [&](int64_t panel, int64_t first, int64_t count) {
-      const void* source[kPanelRows];
-      for (int64_t i = 0; i < count; ++i) source[i] = tensor.data.data() + (first + i) * row_bytes;
-      matrix.set_panel(panel, Matrix::FloatRows(source, static_cast<size_t>(count)), tensor.dtype);
-    });
+    const StoredRows stored = {reinterpret_cast<const uint8_t*>(tensor.data.data()), columns * dtype_bits(tensor.dtype) / 8, 0};
+    const Element element = element_of(tensor.dtype);
+    if (mapped) return Matrix::from_rows(stored, element, rows, columns, columns, ScaleType::f32);
+    Matrix matrix(element, rows, columns, columns, ScaleType::f32);
+    for_panels(matrix, [&](int64_t panel, int64_t, int64_t) { matrix.set_panel(panel, stored, kernels_); });
     checkpoint_.release(tensor);
     return matrix;
   }
@@ -140,36 +138,39 @@ class Loader {
     const PackedReader reader(packed, args);
     const ActivationScheme activation = group.scheme.activations ? activation_scheme(module, *group.scheme.activations, args) : ActivationScheme();
     std::vector<int32_t> order = reader.column_order();
-    const std::optional<StoredRows> stored = stored_rows(reader, activation, order);
+    const std::optional<StoredRows> stored = order.empty() ? stored_rows(reader) : std::nullopt;
+    const bool stays = mapped_ && stored && !activation.asymmetric && activation.threshold == 0;
     const ScaleType scale_type = scale_type_of(reader.scale_type());
-    Matrix matrix = stored ? Matrix::from_rows(*stored, element_of(args), rows, columns, reader.group(), scale_type)
+    Matrix matrix = stays ? Matrix::from_rows(*stored, element_of(args), rows, columns, reader.group(), scale_type)
                            : Matrix(element_of(args), rows, columns, reader.group(), scale_type);
     if (packed.zero_points != nullptr) matrix.add_zeros();
     if (!order.empty()) matrix.set_order(std::move(order));
     for_panels(matrix, [&](int64_t panel, int64_t first, int64_t count) {
-      std::vector<int8_t> codes(static_cast<size_t>(count * columns));
-      const int8_t* source[kPanelRows];
-      for (int64_t i = 0; i < count; ++i) {
-        source[i] = codes.data() + i * columns;
-        if (!stored) reader.codes(first + i, codes.data() + i * columns);
+      for (int64_t i = 0; i < count; ++i)
         for (int64_t g = 0; g < reader.groups(); ++g) {
           const Grid grid = reader.grid(first + i, g);
           matrix.set_scale(first + i, g, grid.scale);
           if (packed.zero_points != nullptr) matrix.set_zero(first + i, g, grid.zero);
         }
+      if (stays) return;
+      if (stored) return matrix.set_panel(panel, *stored, kernels_);
+      std::vector<int8_t> codes(static_cast<size_t>(count * columns));
+      const int8_t* source[kPanelRows];
+      for (int64_t i = 0; i < count; ++i) {
+        source[i] = codes.data() + i * columns;
+        reader.codes(first + i, codes.data() + i * columns);
       }
-      if (!stored) matrix.set_panel(panel, Matrix::CodeRows(source, static_cast<size_t>(count)));
+      matrix.set_panel(panel, Matrix::CodeRows(source, static_cast<size_t>(count)));
     });
     if (group.scheme.activations) matrix.set_activation(activation);
-    if (!stored) checkpoint_.release(*packed.codes);
+    if (!stays) checkpoint_.release(*packed.codes);
     if (packed.outlier_weight != nullptr)
-      matrix.set_outliers(outlier_columns_of(packed), load_floats_of(*packed.outlier_weight));
+      matrix.set_outliers(outlier_columns_of(packed), load_floats_of(*packed.outlier_weight, false));
     return matrix;
   }
 
-  // Where the codes are to stay in their file, and products can read them there.
-  std::optional<StoredRows> stored_rows(const PackedReader& reader, const ActivationScheme& activation, std::span<const int32_t> order) const {
-    if (!mapped_ || !order.empty() || activation.asymmetric || activation.threshold != 0) return std::nullopt;
+  // The codes as kernels lay them out, where the file has them so.
+  std::optional<StoredRows> stored_rows(const PackedReader& reader) const {
     const std::optional<PackedReader::Rows> rows = reader.plain_rows();
     if (!rows) return std::nullopt;
     const Element element = element_of(reader.args());
@@ -239,6 +240,7 @@ class Loader {
   }
 
   ThreadPool& pool_;
+  const KernelTable& kernels_;
   const Checkpoint& checkpoint_;
   const ModelSpec& spec_;
   const QuantConfig config_;
