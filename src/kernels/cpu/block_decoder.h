@@ -54,7 +54,10 @@ class BlockDecoder {
     streams_.third.ask(kAheadDigits);
     if constexpr (Levels::kFourth > 0 || Block::kFixed == 1) streams_.fourth.ask(-kAheadDigits);
     for (int64_t i = 0; i < count; ++i, fixed_ += kBlock, out += kDecodedBytes) {
-      for (int line = 0; line < kBlock; line += kLineBytes) prefetch_far(fixed_ + kAheadBytes + line);
+      for (int line = 0; line < kBlock; line += kLineBytes) {
+        prefetch_far(fixed_ + kFarBytes + line);
+        prefetch(fixed_ + kNearBlocks * kBlock + line);
+      }
       add_second_digits(second_);
       const Lanes third = Block::open(fixed_ + 2 * kBlock);
       if constexpr (Levels::kThird > 0) {
@@ -70,6 +73,8 @@ class BlockDecoder {
 
  private:
   static constexpr int kBlock = Block::kFixed * 8;  // bytes
+  // Fixed parts are asked for twice: from memory, and, when that has come, from the second-level cache.
+  static constexpr int kFarBytes = kBlock > kLineBytes ? 6144 : kAheadBytes, kNearBlocks = 10;
   static_assert(2 * kBlock < kCodedSlack);
 
   VEC void add_second_digits(Lanes& lanes) {
