@@ -338,6 +338,27 @@ static OutlierColumns outlier_columns(const Context& context, const Checkpoint& 
                             [&](double done, std::string_view what) { return !progress || progress(kPlannedShare * done, what); });
 }
 
+// Layers that are too small for their rate: scales, records and the container's ends take bits, too.
+static void note_missed_rates(const QuantizeJob& job, QuantizeResult& result) {
+  constexpr double kSlack = 0.05;
+  int missed = 0;
+  double most = 0;
+  std::string which;
+  for (const TensorJob& tensor : job.tensors) {
+    if (!tensor.rated()) continue;
+    const auto layer = std::ranges::find(result.layers, tensor.module, &LayerReport::name);
+    if (layer == result.layers.end() || layer->weights == 0) continue;
+    const double bits = 8 * static_cast<double>(layer->bytes) / static_cast<double>(layer->weights);
+    if (bits <= tensor.coded.rate + kSlack) continue;
+    ++missed;
+    if (bits > most) most = bits, which = layer->name;
+  }
+  if (missed == 0) return;
+  char text[512];
+  std::snprintf(text, sizeof text, "%d of the layers take more bits than asked for, up to %.2f (", missed, most);
+  result.notes.push_back(text + which + "): too small for their scales and container");
+}
+
 QuantizeResult quantize_checkpoint(const Context& context, const std::string& model, const std::string& output_path,
                                    const QuantizeOptions& options, const Progress& progress) {
   Stopwatch clock;
@@ -387,6 +408,7 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
     throw Error(ErrorCode::bad_input, "quantize", message + "; no output was left (--force keeps it all the same)");
   }
   output.commit();
+  note_missed_rates(job, result);
   summarize(result, options, spec);
   result.seconds = clock.seconds();
   return result;

@@ -2,6 +2,7 @@
 // Bits shared out over layers, and rounding that counts them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -59,6 +60,18 @@ TEST(RateTarget, SizeIsKeptAndNearlyUsed) {
   ASSERT_EQ(result.plan.size(), 7u);
   const Json config = read_json_file(dir / "q/config.json").at("quantization_config");
   for (const PlannedRate& layer : result.plan) EXPECT_EQ(config.at("rates").at(layer.name).get<double>(), layer.bits);
+}
+
+// Scales and the container's ends cost a tiny layer more than the rate leaves.
+TEST(RateTarget, TinyLayersThatMissTheirRateAreTold) {
+  const TempDirectory dir;
+  const auto told = [&](const std::string& model, const std::string& name) {
+    const QuantizeOptions options = {.scheme = scheme_preset("coded-4")};
+    const std::vector<std::string> notes = quantize_checkpoint(two_threads(), model, dir / name, options).notes;
+    return std::ranges::count_if(notes, [](const std::string& note) { return note.find("more bits than asked for") != std::string::npos; });
+  };
+  EXPECT_EQ(told(test::model_data("llama-bf16"), "tiny"), 1);
+  EXPECT_EQ(told(test::source_path("models/codecllm-stories"), "whole"), 0);
 }
 
 // Without a text r = 1/2 log2(sqrt(v / n) / theta).
