@@ -339,7 +339,7 @@ static OutlierColumns outlier_columns(const Context& context, const Checkpoint& 
 }
 
 // Layers that are too small for their rate: scales, records and the container's ends take bits, too.
-static void note_missed_rates(const QuantizeJob& job, QuantizeResult& result) {
+static std::string missed_rates(const QuantizeJob& job, const QuantizeResult& result) {
   constexpr double kSlack = 0.05;
   int missed = 0;
   double most = 0;
@@ -353,10 +353,10 @@ static void note_missed_rates(const QuantizeJob& job, QuantizeResult& result) {
     ++missed;
     if (bits > most) most = bits, which = layer->name;
   }
-  if (missed == 0) return;
+  if (missed == 0) return "";
   char text[512];
   std::snprintf(text, sizeof text, "%d of the layers take more bits than asked for, up to %.2f (", missed, most);
-  result.notes.push_back(text + which + "): too small for their scales and container");
+  return text + which + "): too small for their scales and container";
 }
 
 QuantizeResult quantize_checkpoint(const Context& context, const std::string& model, const std::string& output_path,
@@ -401,14 +401,16 @@ QuantizeResult quantize_checkpoint(const Context& context, const std::string& mo
     output.discard();
     throw;
   }
+  const std::string missed = missed_rates(job, result);
   if (!result.bad.empty() && !options.force) {
     output.discard();
     std::string message = result.bad.front();
     if (result.bad.size() > 1) message += ", and " + std::to_string(result.bad.size() - 1) + " more layers like it";
+    if (!missed.empty()) message += "; " + missed;
     throw Error(ErrorCode::bad_input, "quantize", message + "; no output was left (--force keeps it all the same)");
   }
   output.commit();
-  note_missed_rates(job, result);
+  if (!missed.empty()) result.notes.push_back(missed);
   summarize(result, options, spec);
   result.seconds = clock.seconds();
   return result;

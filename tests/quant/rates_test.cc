@@ -65,13 +65,16 @@ TEST(RateTarget, SizeIsKeptAndNearlyUsed) {
 // Scales and the container's ends cost a tiny layer more than the rate leaves.
 TEST(RateTarget, TinyLayersThatMissTheirRateAreTold) {
   const TempDirectory dir;
-  const auto told = [&](const std::string& model, const std::string& name) {
-    const QuantizeOptions options = {.scheme = scheme_preset("coded-4")};
+  QuantizeOptions options = {.scheme = scheme_preset("coded-4")};
+  const std::string tiny = test::model_data("llama-bf16"), told = "more bits than asked for";
+  EXPECT_NE(test::error_of([&] { quantize_checkpoint(two_threads(), tiny, dir / "refused", options); }).find(told), std::string::npos);
+  options.force = true;
+  const auto notes_of = [&](const std::string& model, const std::string& name) {
     const std::vector<std::string> notes = quantize_checkpoint(two_threads(), model, dir / name, options).notes;
-    return std::ranges::count_if(notes, [](const std::string& note) { return note.find("more bits than asked for") != std::string::npos; });
+    return std::ranges::count_if(notes, [&](const std::string& note) { return note.find(told) != std::string::npos; });
   };
-  EXPECT_EQ(told(test::model_data("llama-bf16"), "tiny"), 1);
-  EXPECT_EQ(told(test::source_path("models/codecllm-stories"), "whole"), 0);
+  EXPECT_EQ(notes_of(tiny, "tiny"), 1);
+  EXPECT_EQ(notes_of(test::source_path("models/codecllm-stories"), "whole"), 0);
 }
 
 // Without a text r = 1/2 log2(sqrt(v / n) / theta).
