@@ -21,7 +21,7 @@ void add_evaluate(CLI::App& app, Globals& globals) {
     const Loaded loaded = load(*context, globals, a->model, a->held);
     std::optional<Loaded> reference;
     if (!a->reference.empty()) {
-      reference = load(*context, globals, a->reference, {.mmap = a->held.mmap});
+      reference = load_reference(*context, globals, a->reference, a->held);
       if (reference->tokenizer.encode(questions[0].prompt, true, false) != loaded.tokenizer.encode(questions[0].prompt, true, false))
         throw Error(ErrorCode::bad_call, "evaluate", "model and reference split the text into different tokens", {.file = a->reference});
     }

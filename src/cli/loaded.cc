@@ -32,6 +32,15 @@ Loaded load(const Context& context, const Globals& globals, const std::string& d
   return {std::move(model), std::move(tokenizer), clock.seconds(), cache};
 }
 
+Loaded load_reference(const Context& context, const Globals& globals, const std::string& directory, const ModelOptions& of_model) {
+  try {
+    return load(context, globals, directory, {.mmap = of_model.mmap});
+  } catch (const Error& error) {
+    if (!of_model.mmap || error.code() != ErrorCode::unsupported) throw;
+  }
+  return load(context, globals, directory);
+}
+
 std::string decode_cache_text(const DecodeCache& cache) {
   return fmt::format("decode cache: {} of {} matrices, {}", cache.decoded, cache.coded, bytes_text(static_cast<double>(cache.bytes)));
 }

@@ -34,6 +34,9 @@ struct Loaded {
 // Notes where the tokenizer has more ids than the model has embeddings (padding ids that no text needs).
 Loaded load(const Context& context, const Globals& globals, const std::string& directory, const ModelOptions& options = {});
 
+// What a model is compared with: mapped where the model is and its layout allows it, else in memory.
+Loaded load_reference(const Context& context, const Globals& globals, const std::string& directory, const ModelOptions& of_model);
+
 // "decode cache: 12 of 155 matrices, 187.0 MB"
 std::string decode_cache_text(const DecodeCache& cache);
 OrderedJson decode_cache_json(const DecodeCache& cache);

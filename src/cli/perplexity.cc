@@ -26,7 +26,7 @@ void add_perplexity(CLI::App& app, Globals& globals) {
     const std::vector<int32_t> tokens = loaded.tokenizer.encode(text, true, false);
     std::optional<Loaded> reference;
     if (!a->reference.empty()) {
-      reference = load(*context, globals, a->reference, {.mmap = a->held.mmap});
+      reference = load_reference(*context, globals, a->reference, a->held);
       if (reference->tokenizer.encode(text, true, false) != tokens)
         throw Error(ErrorCode::bad_call, "perplexity", "model and reference split the text into different tokens", {.file = a->reference});
     }

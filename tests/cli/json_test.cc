@@ -310,6 +310,8 @@ TEST_F(CliJson, MappedWeightsAreTheSameAndTold) {
   EXPECT_EQ(profile.at("runs").at(0).at("kernels").at(0).at("kernel").get<std::string>().find("lay_out_panel, "), 0u);
   EXPECT_EQ(run({"bench", "--shape", "tinyllama-1.1b", "--scheme", "int8", "--mmap"}).code, 2);
   ASSERT_EQ(run({"convert", temp_ / "q", "-o", temp_ / "q.gguf", "--to", "gguf", "-q"}).code, 0);
+  temp_.write("text", "the hen and the man in the sun");
+  EXPECT_EQ(run({"perplexity", temp_ / "q", "--mmap", "--text", temp_ / "text", "--reference", temp_ / "q.gguf"}).code, 0);
   const Outcome refused = run({"generate", temp_ / "q.gguf", "-p", "abc", "--mmap"});
   EXPECT_NE(refused.code, 0);
   EXPECT_NE(refused.err.find("cannot stay in their file"), std::string::npos) << refused.err;

@@ -115,5 +115,28 @@ TEST(CodecHostile, ExceptionsOutOfOrderAreRefused) {
   }
 }
 
+// A mapped file may change after it was opened: exceptions out of order, or beyond their blocks, are put nowhere else.
+TEST(CodecHostile, ExceptionsStayInTheirPiece) {
+  Rng rng(9);
+  constexpr int64_t kCount = 200, kBegin = 8, kEnd = 16, kBytes = 2;
+  int put = 0;
+  for (int round = 0; round < 50; ++round) {
+    Bytes entries(kCount * (3 + kBytes));
+    for (int64_t i = 0; i < kCount; ++i) entries[2 * i] = static_cast<uint8_t>(rng.below(20));  // blocks, in no order
+    for (int64_t i = 2 * kCount; i < 3 * kCount; ++i) entries[i] = static_cast<uint8_t>(rng.next());  // lanes
+    const PanelStreams s = {.fixed = nullptr, .second = nullptr, .third = nullptr, .exceptions = entries.data(), .second_bits = 0, .third_bits = 0, .exception_count = kCount};
+    Bytes out((kEnd - kBegin) * kCodedBlock * kBytes);
+    for (int64_t index = 0; index < kCount; ++index)
+      index = patch_exceptions(s, kBytes, index, kBegin, kEnd, out.data(), [&](const uint8_t* to, const uint8_t* element) {
+        EXPECT_GE(to, out.data());
+        EXPECT_LE(to + kBytes, out.data() + out.size());
+        EXPECT_GE(element, entries.data() + 3 * kCount);
+        EXPECT_LE(element + kBytes, entries.data() + entries.size());
+        ++put;
+      });
+  }
+  EXPECT_GT(put, 1000);
+}
+
 }  // namespace
 }  // namespace codecllm
