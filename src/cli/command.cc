@@ -34,6 +34,7 @@ void catch_signals() {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   action.sa_handler = on_lost_file;
+  action.sa_flags = 0;  // several threads may come to it at once
   sigaction(SIGBUS, &action, nullptr);
 }
 

@@ -101,6 +101,31 @@ void Matrix::set_panel(int64_t panel, FloatRows rows, DType type) {
 // Byte of column k, row `lane`, in its line of 8-bit floats.
 static int64_t float8_byte(int64_t k, int64_t lane) { return k % 4 / 2 * 32 + lane * 2 + k % 2; }
 
+// Of elements of whole bytes, within a panel.
+static int64_t byte_of(Element element, int64_t k, int64_t lane) {
+  const int64_t line = k / traits(element).line_columns * kLineBytes;
+  switch (element) {
+    case Element::f32: return line + lane * 4;
+    case Element::f16: return line + (k % 2 * kPanelRows + lane) * 2;
+    case Element::bf16: return line + (lane * 2 + k % 2) * 2;
+    case Element::u8: return line + lane * 4 + k % 4;
+    default: return line + float8_byte(k, lane);
+  }
+}
+
+void pad_panel(Element element, int64_t rows, int64_t columns, uint8_t* panel) {
+  const int64_t blocks = (columns + 3) / 4, bytes = traits(element).bits / 8;
+  const uint32_t exponent = element == Element::f32 ? 0x7F800000 : element == Element::f16 ? 0x7C00 : element == Element::bf16 ? 0x7F80 : 0x78;
+  const auto pad = [&](int64_t k, int64_t lane) {
+    uint32_t value = 0;
+    std::memcpy(&value, panel + byte_of(element, std::min(k, columns - 1), lane % rows), static_cast<size_t>(bytes));
+    if (!is_integer(element)) value = (value & exponent) == exponent && bytes > 1 ? 0 : value & exponent;  // finite, above zero
+    std::memcpy(panel + byte_of(element, k, lane), &value, static_cast<size_t>(bytes));
+  };
+  for (int64_t k = 0; k < blocks * 4; ++k)
+    for (int64_t lane = k < columns ? rows : 0; lane < kPanelRows; ++lane) pad(k, lane);
+}
+
 void Matrix::set_float8_panel(int64_t panel, CodeRows rows) {
   for (size_t lane = 0; lane < rows.size(); ++lane)
     for (int64_t k = 0; k < view_.columns; ++k) {

@@ -103,6 +103,10 @@ ScaleType scale_type_of(DType type);
 CodeKind coding_of(Element element);
 Element element_of(CodeKind kind);
 
+// Fills what coded blocks of four columns have beyond a panel's rows and columns with what codes as well as the rest: codes that
+// are there, or of floats their exponents, since what is beyond the columns is multiplied by zero. Elements that are coded only.
+void pad_panel(Element element, int64_t rows, int64_t columns, uint8_t* panel);
+
 // Plain weights coded as they are, by default as coding_of the element. Integers and 8-bit floats: one scale per row.
 Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind);
 Matrix encoded(ThreadPool& pool, const Matrix& plain, std::optional<CodeKind> kind = {});

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -70,6 +71,7 @@ Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind) {
   encode_tensor(pool, {kind, static_cast<uint64_t>(plain.rows), static_cast<uint64_t>(plain.columns), plain.panels(), (plain.columns + 3) / 4},
                 [&](int64_t panel, uint8_t* out) {
                   std::memcpy(out, plain.data + panel * plain.panel_bytes(), static_cast<size_t>(plain.panel_bytes()));
+                  pad_panel(plain.element, std::min(kPanelRows, plain.rows - panel * kPanelRows), plain.columns, out);
                 },
                 [&](uint64_t offset, const void* data, size_t count) {
                   if (bytes.size() < offset + count) bytes.resize(offset + count);

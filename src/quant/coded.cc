@@ -60,6 +60,7 @@ class MatrixCoder {
           Matrix rows(element_of(kind), kPanelRows, columns_, columns_, ScaleType::f32);
           set(panel, rows);
           std::memcpy(to, rows.view().data, static_cast<size_t>(rows.view().panel_bytes()));
+          pad_panel(rows.view().element, count_of(panel), columns_, to);
           checkpoint_.release(tensor_, rows_of(panel));
         },
         [&](uint64_t offset, const void* data, size_t bytes) { out_(offset, {static_cast<const std::byte*>(data), bytes}); });

@@ -88,6 +88,17 @@ Matrix random_plain(Element element, int64_t rows, int64_t columns, Rng& rng) {
   return w;
 }
 
+// What lies beyond rows and columns costs no more than what is there.
+TEST(EncodedMatrix, PaddingIsNoException) {
+  Rng rng(8);
+  ThreadPool pool(2);
+  for (Element element : {Element::bf16, Element::f16, Element::f32, Element::u8, Element::e4m3}) {
+    const Matrix odd = encoded(pool, random_plain(element, 738, 253, rng)), whole = encoded(pool, random_plain(element, 752, 256, rng));
+    ASSERT_EQ(odd.view().coded->panel_bytes(), whole.view().coded->panel_bytes());
+    EXPECT_LT(static_cast<double>(odd.bytes()), 1.01 * static_cast<double>(whole.bytes())) << static_cast<int>(element);
+  }
+}
+
 TEST_P(DecodeTier, ProductsAreThoseOfThePlainMatrix) {
   Rng rng(3);
   ThreadPool pool(2);
