@@ -73,43 +73,41 @@ void Matrix::set_outliers(std::vector<int32_t> columns, Matrix weight) {
   view_.outliers = &outliers_->view;
 }
 
-uint8_t* Matrix::line(int64_t panel, int64_t index) {
-  return data_.as<uint8_t>().data() + panel * view_.panel_bytes() + index * kLineBytes;
-}
+uint8_t* Matrix::panel_data(int64_t panel) { return data_.as<uint8_t>().data() + panel * view_.panel_bytes(); }
 
-void Matrix::set_panel(int64_t panel, FloatRows rows, DType type) {
-  const bool same = element_of(type) == view_.element;
-  for (size_t lane = 0; lane < rows.size(); ++lane) {
-    for (int64_t k = 0; k < view_.columns; ++k) {
-      if (view_.element == Element::f32) {
-        reinterpret_cast<float*>(line(panel, k))[lane] = load_float(rows[lane], k, type);
-        continue;
-      }
-      uint16_t bits;
-      if (same) {
-        std::memcpy(&bits, static_cast<const char*>(rows[lane]) + k * 2, 2);
-      } else {
-        const float value = load_float(rows[lane], k, type);
-        bits = view_.element == Element::bf16 ? f32_to_bf16(value) : f32_to_f16(value);
-      }
-      auto* halves = reinterpret_cast<uint16_t*>(line(panel, k / 2));
-      halves[view_.element == Element::bf16 ? lane * 2 + k % 2 : k % 2 * kPanelRows + lane] = bits;
-    }
-  }
-}
-
-// Byte of column k, row `lane`, in its line of 8-bit floats.
-static int64_t float8_byte(int64_t k, int64_t lane) { return k % 4 / 2 * 32 + lane * 2 + k % 2; }
-
-// Of elements of whole bytes, within a panel.
+// The byte of a panel in which an element begins; 4-bit ones share it with the one four columns on.
 static int64_t byte_of(Element element, int64_t k, int64_t lane) {
   const int64_t line = k / traits(element).line_columns * kLineBytes;
   switch (element) {
     case Element::f32: return line + lane * 4;
     case Element::f16: return line + (k % 2 * kPanelRows + lane) * 2;
     case Element::bf16: return line + (lane * 2 + k % 2) * 2;
-    case Element::u8: return line + lane * 4 + k % 4;
-    default: return line + float8_byte(k, lane);
+    case Element::e4m3:
+    case Element::e5m2: return line + k % 4 / 2 * 32 + lane * 2 + k % 2;
+    default: return line + lane * 4 + k % 4;
+  }
+}
+
+static int code_of(Element element, int byte, int64_t k) { return element == Element::u8 ? byte : byte >> (k % 8 < 4 ? 0 : 4) & 15; }
+
+void Matrix::set_panel(int64_t panel, FloatRows rows, DType type) {
+  const bool same = element_of(type) == view_.element;
+  const auto bytes = static_cast<size_t>(traits(view_.element).bits / 8);
+  for (size_t lane = 0; lane < rows.size(); ++lane) {
+    for (int64_t k = 0; k < view_.columns; ++k) {
+      uint8_t* to = panel_data(panel) + byte_of(view_.element, k, static_cast<int64_t>(lane));
+      if (same) {
+        std::memcpy(to, static_cast<const char*>(rows[lane]) + k * bytes, bytes);
+        continue;
+      }
+      const float value = load_float(rows[lane], k, type);
+      if (view_.element == Element::f32) {
+        std::memcpy(to, &value, bytes);
+      } else {
+        const uint16_t bits = view_.element == Element::bf16 ? f32_to_bf16(value) : f32_to_f16(value);
+        std::memcpy(to, &bits, bytes);
+      }
+    }
   }
 }
 
@@ -130,7 +128,7 @@ void Matrix::set_float8_panel(int64_t panel, CodeRows rows) {
   for (size_t lane = 0; lane < rows.size(); ++lane)
     for (int64_t k = 0; k < view_.columns; ++k) {
       const auto code = static_cast<uint8_t>(rows[lane][k]);
-      line(panel, k / 4)[float8_byte(k, static_cast<int64_t>(lane))] = code;
+      panel_data(panel)[byte_of(view_.element, k, static_cast<int64_t>(lane))] = code;
       if (view_.element == Element::e4m3 && (code & 0x7F) == 0x7F)
         set_scale(panel * kPanelRows + static_cast<int64_t>(lane), k / view_.group, std::numeric_limits<float>::quiet_NaN());
     }
@@ -143,11 +141,11 @@ void Matrix::set_panel(int64_t panel, CodeRows rows) {
     const int8_t* codes = rows[lane];
     if (view_.element == Element::u8) {
       for (int64_t k = 0; k < view_.columns; ++k)
-        line(panel, k / 4)[lane * 4 + k % 4] = static_cast<uint8_t>(codes[source_column(k)] + offset);
+        panel_data(panel)[byte_of(Element::u8, k, static_cast<int64_t>(lane))] = static_cast<uint8_t>(codes[source_column(k)] + offset);
     } else {
       for (int64_t k = 0; k < view_.columns; ++k) {
         const int shift = k % 8 < 4 ? 0 : 4;
-        uint8_t& byte = line(panel, k / 8)[lane * 4 + k % 4];
+        uint8_t& byte = panel_data(panel)[byte_of(Element::u4, k, static_cast<int64_t>(lane))];
         byte = static_cast<uint8_t>((byte & ~(15 << shift)) | (codes[source_column(k)] + offset) << shift);
       }
     }
@@ -157,7 +155,7 @@ void Matrix::set_panel(int64_t panel, CodeRows rows) {
 void Matrix::set_panel(int64_t panel, const StoredRows& stored, const KernelTable& kernels) {
   MatrixView rows = view_;
   rows.stored = &stored;
-  kernels.lay_out_panel(rows, panel, line(panel, 0));
+  kernels.lay_out_panel(rows, panel, panel_data(panel));
 }
 
 static int64_t index_of_scale(const MatrixView& w, int64_t row, int64_t group) {
@@ -198,9 +196,7 @@ static int zero_of(const MatrixView& w, int64_t row, int64_t group) {
 
 // Unsigned, of data column k.
 static int stored_code(const MatrixView& w, int64_t row, int64_t k) {
-  const uint8_t* line = w.data + row / kPanelRows * w.panel_bytes() + k / traits(w.element).line_columns * kLineBytes;
-  const int byte = line[row % kPanelRows * 4 + k % 4];
-  return w.element == Element::u8 ? byte : byte >> (k % 8 < 4 ? 0 : 4) & 15;
+  return code_of(w.element, w.data[row / kPanelRows * w.panel_bytes() + byte_of(w.element, k, row % kPanelRows)], k);
 }
 
 void Matrix::set_activation(const ActivationScheme& scheme) {
@@ -273,20 +269,18 @@ void read_row(const MatrixView& w, int64_t row, float* out, const KernelTable& k
   }
   const int64_t lane = row % kPanelRows;
   for (int64_t k = 0; k < w.columns; ++k) {
-    const uint8_t* line = panel + k / traits(w.element).line_columns * kLineBytes;
-    const auto* halves = reinterpret_cast<const uint16_t*>(line);
+    const uint8_t* at = panel + byte_of(w.element, k, lane);
     switch (w.element) {
-      case Element::f32: out[k] = reinterpret_cast<const float*>(line)[lane]; break;
-      case Element::bf16: out[k] = bf16_to_f32(halves[lane * 2 + k % 2]); break;
-      case Element::f16: out[k] = f16_to_f32(halves[k % 2 * kPanelRows + lane]); break;
+      case Element::f32: out[k] = load_float(at, 0, DType::f32); break;
+      case Element::bf16: out[k] = load_float(at, 0, DType::bf16); break;
+      case Element::f16: out[k] = load_float(at, 0, DType::f16); break;
       case Element::e4m3:
       case Element::e5m2:
-        out[k] = scale_of(w, row, k / w.group) * float8_to_f32(line[float8_byte(k, lane)], w.element == Element::e4m3 ? kE4m3 : kE5m2);
+        out[k] = scale_of(w, row, k / w.group) * float8_to_f32(*at, w.element == Element::e4m3 ? kE4m3 : kE5m2);
         break;
       case Element::u8:
       case Element::u4: {
-        const int byte = line[lane * 4 + k % 4];
-        const int code = w.element == Element::u8 ? byte : byte >> (k % 8 < 4 ? 0 : 4) & 15;
+        const int code = code_of(w.element, *at, k);
         const int64_t group = k / w.group, input = w.order == nullptr ? k : w.order[k];
         out[input] = scale_of(w, row, group) * static_cast<float>(code - zero_of(w, row, group));
         break;

@@ -80,7 +80,7 @@ class Matrix {
 
   void set_float8_panel(int64_t panel, CodeRows rows);
   void add_code_sums();
-  uint8_t* line(int64_t panel, int64_t index);
+  uint8_t* panel_data(int64_t panel);
 
   MatrixView view_ = {};
   int64_t source_column(int64_t k) const { return view_.order == nullptr ? k : view_.order[k]; }

@@ -60,7 +60,7 @@ Matrix Matrix::decoded(ThreadPool& pool, const KernelTable& kernels) const {
   pool.parallel_for(static_cast<size_t>(view_.panels()), 4, [&](size_t begin, size_t end, int worker) {
     for_plain_panels(kernels, view_, 1, scratch.of(worker), static_cast<int64_t>(begin), static_cast<int64_t>(end),
                        [&](const MatrixView& part, int64_t row, int64_t first, int64_t last) {
-                         std::memcpy(out.line(row / kPanelRows + first, 0), part.data, static_cast<size_t>((last - first) * part.panel_bytes()));
+                         std::memcpy(out.panel_data(row / kPanelRows + first), part.data, static_cast<size_t>((last - first) * part.panel_bytes()));
                        });
   });
   return out;
