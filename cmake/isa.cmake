@@ -2,9 +2,12 @@
 # Files of src/kernels/cpu are compiled once per tier named here, with CODECLLM_TIER as its namespace. What a tier has no
 # files for it takes from the tier before it (see src/base/isa.def).
 file(GLOB kernel_sources CONFIGURE_DEPENDS src/kernels/cpu/*.cc)
-file(STRINGS src/kernels/bf16_files.def bf16_sources REGEX "^KERNEL_FILE")
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS src/kernels/bf16_files.def)
-list(TRANSFORM bf16_sources REPLACE "^KERNEL_FILE\\((.*)\\)" "src/kernels/cpu/\\1.cc")
+foreach(tier vbmi bf16)  # few of the files
+  set(list src/kernels/${tier}_files.def)
+  file(STRINGS ${list} ${tier}_sources REGEX "^KERNEL_FILE")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${list})
+  list(TRANSFORM ${tier}_sources REPLACE "^KERNEL_FILE\\((.*)\\)" "src/kernels/cpu/\\1.cc")
+endforeach()
 set(isa_objects)
 
 function(add_isa_tier tier sources)
@@ -27,5 +30,6 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND kernel_sources)
   set(avx512 -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
   add_isa_tier(avx2 kernel_sources -mavx2 -mfma -mf16c -mbmi2)
   add_isa_tier(avx512 kernel_sources ${avx512})
-  add_isa_tier(avx512bf16 bf16_sources ${avx512} -mavx512vbmi -mavx512bf16)
+  add_isa_tier(avx512vbmi vbmi_sources ${avx512} -mavx512vbmi -mavx512vbmi2)
+  add_isa_tier(avx512bf16 bf16_sources ${avx512} -mavx512vbmi -mavx512vbmi2 -mavx512bf16)
 endif()

@@ -3,11 +3,11 @@
 // specification; the words used here are its words.
 //
 // A tensor is coded in panels that decode alone, a panel in blocks of 64 elements. Every element is split into raw bits,
-// which are nearly uniform, and a class, which is small for the frequent elements. The class is written in digits:
-// `first_bits` for every element (all ones means "more"), `second_bits` for those with more, `third_bits` for those whose
-// second digit is all ones, `fourth_bits` likewise. Digits are stored as planes, one bit per element that has the digit, so
-// that one pdep brings a plane back to its lanes. What no digit can say is an exception, written out in full and patched
-// into the decoded panel.
+// which are nearly uniform, and a class, which is small for the frequent elements. The class is written in digits: a first
+// one for every element, a second one for those whose first is all ones ("more"), and so on. First digits are stored with
+// the raw bits, the same bits for every block, so that vectors unpack them; the digits of each further level are a stream
+// of their own, which decoders unpack ahead and spread over the lanes that have one ("expand"). What no digit can say is an
+// exception, written out in full and patched into the decoded panel.
 #pragma once
 
 #include <stdint.h>
@@ -17,9 +17,9 @@
 namespace codecllm {
 
 constexpr int64_t kCodedBlock = 64;      // elements
-constexpr int kPlaneBits = 57;           // one unaligned 8-byte read always holds the planes of one digit of one block
+constexpr int kMostDigits = 4;
+constexpr int64_t kDigitGroup = 64;      // digits that decoders unpack at once
 constexpr int64_t kCodedSlack = 512;     // zero bytes after the last panel: decoders read ahead
-constexpr int64_t kClampBlocks = 8;      // stream positions are held within the panel at least this often
 constexpr int kClasses = 16;             // classes of floating-point kinds: one byte shuffle turns a class to an exponent
 
 // How elements split into raw bits and class.
@@ -29,7 +29,7 @@ constexpr int kClasses = 16;             // classes of floating-point kinds: one
 //   f16      raw: sign and 10 bits of mantissa; class: rank of the exponent
 //   f32      raw: sign and 23 bits of mantissa; class: rank of the exponent
 //   e4m3     raw: sign and 3 bits of mantissa; class: rank of the exponent
-//   sparse   u8 = code + 128: class: |code|; no raw bits, the sign is a plane of the elements that are not zero
+//   sparse   u8 = code + 128: class: |code|; no raw bits, the second digit has the sign
 enum class CodeKind : uint8_t { integer, odd, bf16, f16, f32, e4m3, sparse };
 constexpr CodeKind kLastKind = CodeKind::sparse;
 constexpr const char* kCodeKindNames[] = {"integer", "odd", "bf16", "f16", "f32", "e4m3", "sparse"};
@@ -37,12 +37,9 @@ static_assert(sizeof kCodeKindNames / sizeof *kCodeKindNames == static_cast<int>
 
 struct CodeShape {
   CodeKind kind;
-  uint8_t low_bits;     // integer kinds: 0 to 5
-  uint8_t second_bits;  // these three as levels.def has them
-  uint8_t third_bits;   // 0: none
-  uint8_t table[kClasses];  // floating point: class -> exponent
-  uint8_t first_bits = 2;   // 1 only for integer kinds where low_bits is 0, 3 only for floating point without a third digit
-  uint8_t fourth_bits = 0;  // 0: none
+  uint8_t low_bits;                 // integer, odd: 0 to 5
+  uint8_t digit_bits[kMostDigits];  // of the first, second, third, fourth digit; 0: there is none, nor any behind it
+  uint8_t table[kClasses];          // floating point: class -> exponent
 };
 
 CODECLLM_CODEC_INLINE constexpr bool codes_integers(CodeKind kind) {
@@ -59,16 +56,23 @@ CODECLLM_CODEC_INLINE constexpr int mantissa_bits(CodeKind kind) {
 }
 // Bits that every element has: raw bits and first digit.
 CODECLLM_CODEC_INLINE constexpr int fixed_bits(const CodeShape& shape) {
-  if (shape.kind == CodeKind::sparse) return shape.first_bits;
-  return shape.first_bits + 1 + (codes_integers(shape.kind) ? shape.low_bits : mantissa_bits(shape.kind));
+  if (shape.kind == CodeKind::sparse) return shape.digit_bits[0];
+  return shape.digit_bits[0] + 1 + (codes_integers(shape.kind) ? shape.low_bits : mantissa_bits(shape.kind));
+}
+
+// Bits of a digit behind the first as its stream has it; sparse codes' second digits have the sign below.
+CODECLLM_CODEC_INLINE constexpr int stored_digit_bits(const CodeShape& shape, int digit) {
+  return shape.digit_bits[digit] + (shape.kind == CodeKind::sparse && digit == 1 ? 1 : 0);
 }
 
 // Where the panels' parts end; panel p begins where panel p - 1 ends, the first at 0.
 struct PanelRecord {
-  uint64_t end;           // bytes from the start of the panels
-  uint32_t second_bytes;  // of the second digits' stream
-  uint32_t third_bytes;   // of the third digits' stream and, from its end downwards, the fourth digits' or the signs'
+  uint64_t end : 40;           // bytes from the start of the panels
+  uint64_t fourth_bytes : 24;  // of the fourth digits' stream
+  uint32_t second_bytes;
+  uint32_t third_bytes;
 };
+static_assert(sizeof(PanelRecord) == 16 && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);  // it is what files have
 
 struct CodedView {
   CodeShape shape;
@@ -86,11 +90,14 @@ struct CodedView {
   CODECLLM_CODEC_INLINE int64_t panel_bytes() const { return blocks * kCodedBlock * element_bytes(shape.kind); }  // decoded
 };
 
-// The parts of one panel.
+// The parts of one panel. Each ends where the next begins.
 struct PanelStreams {
-  const uint8_t *fixed, *second, *third, *exceptions;
-  int64_t second_bits, third_bits;  // lengths of the streams
+  const uint8_t* fixed;
+  const uint8_t* digits[kMostDigits - 1];  // second, third, fourth
+  const uint8_t* exceptions;
   int64_t exception_count;
+
+  CODECLLM_CODEC_INLINE const uint8_t* digits_end(int level) const { return level + 2 < kMostDigits ? digits[level + 1] : exceptions; }
 };
 
 CODECLLM_CODEC_INLINE PanelStreams streams_of(const CodedView& v, int64_t panel) {
@@ -98,11 +105,10 @@ CODECLLM_CODEC_INLINE PanelStreams streams_of(const CodedView& v, int64_t panel)
   const uint64_t begin = panel == 0 ? 0 : v.record(panel - 1).end;
   PanelStreams s;
   s.fixed = v.data + begin;
-  s.second = s.fixed + v.blocks * v.block_bytes();
-  s.third = s.second + record.second_bytes;
-  s.exceptions = s.third + record.third_bytes;
-  s.second_bits = static_cast<int64_t>(record.second_bytes) * 8;
-  s.third_bits = static_cast<int64_t>(record.third_bytes) * 8;
+  s.digits[0] = s.fixed + v.blocks * v.block_bytes();
+  s.digits[1] = s.digits[0] + record.second_bytes;
+  s.digits[2] = s.digits[1] + record.third_bytes;
+  s.exceptions = s.digits[2] + record.fourth_bytes;
   s.exception_count = (v.data + record.end - s.exceptions) / (3 + element_bytes(v.shape.kind));
   return s;
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "codec/checksum.h"
+#include "codec/shapes.h"
 #include "codecllm/error.h"
 
 namespace codecllm {
@@ -12,27 +13,24 @@ namespace codecllm {
 namespace {
 
 constexpr uint8_t kMagic[4] = {'C', 'L', 'L', 'M'};
-constexpr uint8_t kFirstBits[16] = {2, 1, 3};  // as the header numbers them; no others
 constexpr uint64_t kMostBlocks = 65536;  // an exception says its block in 16 bits
 
 bool known_shape(const CodeShape& shape) {
-  if (shape.kind > kLastKind || shape.low_bits > (codes_integers(shape.kind) ? 5 : 0)) return false;
-  const bool sparse = shape.kind == CodeKind::sparse, narrow = sparse || (codes_integers(shape.kind) && shape.low_bits == 0);
-  const bool wide = !codes_integers(shape.kind) && shape.third_bits == 0;
-  if (shape.first_bits != 2 && !(shape.first_bits == 1 && narrow) && !(shape.first_bits == 3 && wide)) return false;
-  if (sparse && (shape.first_bits != 1 || shape.low_bits != 0 || shape.fourth_bits != 0)) return false;
-#define LEVELS(second, third, fourth) \
-  if (shape.second_bits == second && shape.third_bits == third && shape.fourth_bits == fourth) return true;
-#include "codec/levels.def"
-#undef LEVELS
-  return false;
+  if (shape.kind > kLastKind || shape.low_bits > most_low_bits(shape.kind)) return false;
+  const bool integers = codes_integers(shape.kind);
+  for (int digit = 0; digit < kMostDigits; ++digit) {
+    const int bits = shape.digit_bits[digit];
+    if (bits > most_digit_bits(shape.kind, digit) || (integers && shape.low_bits + bits > 7)) return false;
+    if (digit > 0 && bits > 0 && shape.digit_bits[digit - 1] == 0) return false;
+  }
+  return shape.digit_bits[0] >= (integers ? 1 : 2) && shape.digit_bits[1] > 0;
 }
 
 // What is wrong with one panel, or nothing.
 const char* damage(const CodedView& view, int64_t panel, uint64_t begin) {
   const PanelRecord record = view.record(panel);
   const uint64_t fixed = static_cast<uint64_t>(view.blocks) * static_cast<uint64_t>(view.block_bytes());
-  const uint64_t parts = fixed + record.second_bytes + record.third_bytes;  // fixed is below 2^24
+  const uint64_t parts = fixed + record.second_bytes + record.third_bytes + record.fourth_bytes;  // fixed is below 2^24
   if (record.end < begin || record.end - begin < parts) return "a panel that ends before it begins";
   const uint64_t entry = 3 + static_cast<uint64_t>(element_bytes(view.shape.kind));
   if ((record.end - begin - parts) % entry != 0) return "exceptions that are not whole";
@@ -51,10 +49,8 @@ const char* damage(const CodedView& view, int64_t panel, uint64_t begin) {
 }  // namespace
 
 CodeShape shape_of(const uint8_t* header) {
-  CodeShape shape = {static_cast<CodeKind>(header[5]), static_cast<uint8_t>(header[6] & 15), static_cast<uint8_t>(header[7] & 3),
-                     static_cast<uint8_t>(header[7] >> 4), {}};
-  shape.first_bits = kFirstBits[header[6] >> 4];
-  shape.fourth_bits = header[7] >> 2 & 3;
+  const auto half = [&](int at) { return static_cast<uint8_t>(header[at / 2] >> (at % 2 * 4) & 15); };
+  CodeShape shape = {.kind = static_cast<CodeKind>(half(10)), .low_bits = half(11), .digit_bits = {half(12), half(13), half(14), half(15)}, .table = {}};
   std::memcpy(shape.table, header + 48, kClasses);
   return shape;
 }
@@ -63,8 +59,9 @@ std::array<uint8_t, kHeaderBytes> header_bytes(const CodedHeader& header) {
   std::array<uint8_t, kHeaderBytes> out = {};
   const CodeShape& shape = header.shape;
   std::memcpy(out.data(), kMagic, 4);
-  const uint8_t small[4] = {kContainerVersion, static_cast<uint8_t>(shape.kind), static_cast<uint8_t>(shape.low_bits | (std::find(kFirstBits, kFirstBits + 3, shape.first_bits) - kFirstBits) << 4),
-                            static_cast<uint8_t>(shape.second_bits | shape.fourth_bits << 2 | shape.third_bits << 4)};
+  const auto two = [](int low, int high) { return static_cast<uint8_t>(low | high << 4); };
+  const uint8_t small[4] = {kContainerVersion, two(static_cast<int>(shape.kind), shape.low_bits), two(shape.digit_bits[0], shape.digit_bits[1]),
+                            two(shape.digit_bits[2], shape.digit_bits[3])};
   std::memcpy(out.data() + 4, small, 4);
   const uint64_t numbers[5] = {header.panels << 32 | header.blocks, header.rows, header.columns, header.decoded_checksum,
                                header.coded_checksum};
@@ -85,10 +82,11 @@ ContainerBuilder::ContainerBuilder(const CodeShape& shape, uint64_t blocks, uint
   header_ = {.shape = shape, .blocks = blocks, .rows = rows, .columns = columns};
 }
 
-void ContainerBuilder::add(std::span<const uint8_t> panel, uint32_t second_bytes, uint32_t third_bytes, uint64_t decoded_checksum) {
+void ContainerBuilder::add(const PanelCode& panel, uint64_t decoded_checksum) {
   const uint64_t begin = records_.empty() ? 0 : records_.back().end;
-  records_.push_back({begin + panel.size(), second_bytes, third_bytes});
-  panels_checksum_ = checksum(panels_checksum_, panel.data(), panel.size());
+  if ((begin + panel.bytes.size()) >> 40 != 0) throw Error(ErrorCode::unsupported, "codec", "a tensor of more than 1 TB when coded");
+  records_.push_back({.end = begin + panel.bytes.size(), .fourth_bytes = panel.digit_bytes[2], .second_bytes = panel.digit_bytes[0], .third_bytes = panel.digit_bytes[1]});
+  panels_checksum_ = checksum(panels_checksum_, panel.bytes.data(), panel.bytes.size());
   decoded_checksum_ = checksum(decoded_checksum_, &decoded_checksum, sizeof decoded_checksum);
 }
 
@@ -112,7 +110,8 @@ CodedHeader coded_header(std::span<const uint8_t> bytes, const std::string& file
   if (bytes.size() < kHeaderBytes + kCodedSlack || std::memcmp(bytes.data(), kMagic, 4) != 0)
     fail(ErrorCode::bad_input, "this is no coded tensor");
   if (bytes[4] != kContainerVersion)
-    fail(ErrorCode::unsupported, "coded by version " + std::to_string(bytes[4]) + " of the container; update codecllm");
+    fail(ErrorCode::unsupported, "coded by version " + std::to_string(bytes[4]) + " of the container, which is not version " + std::to_string(kContainerVersion) +
+                                     (bytes[4] < kContainerVersion ? "; make it anew from the original" : "; update codecllm"));
   CodedHeader header;
   header.shape = shape_of(bytes.data());
   header.blocks = number(8) & 0xFFFFFFFF;

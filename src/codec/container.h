@@ -9,10 +9,11 @@
 #include <vector>
 
 #include "codec/coded_view.h"
+#include "codec/encoder.h"
 
 namespace codecllm {
 
-constexpr int kContainerVersion = 1;
+constexpr int kContainerVersion = 2;
 constexpr size_t kHeaderBytes = 64;
 
 struct CodedHeader {
@@ -43,7 +44,7 @@ uint64_t seal(uint64_t panels_checksum, std::span<const uint8_t> records, const 
 class ContainerBuilder {
  public:
   ContainerBuilder(const CodeShape& shape, uint64_t blocks, uint64_t rows, uint64_t columns);
-  void add(std::span<const uint8_t> panel, uint32_t second_bytes, uint32_t third_bytes, uint64_t decoded_checksum);  // in order
+  void add(const PanelCode& panel, uint64_t decoded_checksum);  // in order
   CodedHeader header() const;  // with checksums
   std::span<const PanelRecord> records() const { return records_; }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "codec/decoder.h"
 
-#include <bit>
+#include <algorithm>
 
 #include "codec/element_split.h"
 
@@ -9,30 +9,18 @@ namespace codecllm {
 
 namespace {
 
-uint64_t read_word(const uint8_t* stream, int64_t position) {
-  uint64_t word = 0;
-  for (int i = 0; i < 8; ++i) word |= static_cast<uint64_t>(stream[(position >> 3) + i]) << (8 * i);
-  return word >> (position & 7);
-}
+// The digits of one level, one after another. No group of them is looked for behind the stream's end.
+struct DigitReader {
+  const uint8_t *stream, *end;
+  int bits;
+  int64_t index = 0;
 
-// Adds a digit of `bits` planes, times its unit, to the lanes of `mask`; returns the lanes where it is all ones.
-uint64_t add_digit(const uint8_t* stream, int64_t position, uint64_t mask, int bits, uint32_t* cls) {
-  const int count = std::popcount(mask);
-  if (mask == 0 || bits == 0) return 0;
-  const uint64_t word = read_word(stream, position);
-  uint64_t full = 0;
-  int index = 0;
-  for (int lane = 0; lane < kCodedBlock; ++lane) {
-    if ((mask >> lane & 1) == 0) continue;
-    uint32_t digit = 0;
-    uint64_t planes = word;
-    for (int b = 0; b < bits; ++b, planes >>= count & 63) digit |= static_cast<uint32_t>(planes >> index & 1) << b;
-    cls[lane] += digit;
-    if (digit == (1u << bits) - 1) full |= uint64_t{1} << lane;
+  uint32_t next() {
+    const int64_t group = std::min(index / kDigitGroup * kDigitGroup / 8 * bits, end - stream), bit = index % kDigitGroup * bits;
     ++index;
+    return load_element(stream + group + bit / 8, 2) >> bit % 8 & ((1u << bits) - 1);
   }
-  return full;
-}
+};
 
 }  // namespace
 
@@ -40,17 +28,11 @@ void decode_panel_portable(const CodedView& view, int64_t panel, uint8_t* out) {
   const CodeShape& shape = view.shape;
   const PanelStreams s = streams_of(view, panel);
   const int bytes = element_bytes(shape.kind), bits = fixed_bits(shape);
-  const bool sparse = shape.kind == CodeKind::sparse;
-  int64_t second_at = 0, third_at = 0, fourth_at = s.third_bits;  // the last runs downwards
+  DigitReader readers[kMostDigits - 1];
+  for (int level = 0; level < kMostDigits - 1; ++level) readers[level] = {s.digits[level], s.digits_end(level), stored_digit_bits(shape, level + 1)};
   for (int64_t block = 0; block < view.blocks; ++block) {
-    // Where the vector tiers do, which read second digits a block ahead: nonsense decodes to the same on all.
-    if (block % kClampBlocks == 1 && second_at > s.second_bits) second_at = s.second_bits;
-    if (block % kClampBlocks == 0) {
-      if (third_at > s.third_bits) third_at = s.third_bits;
-      if (fourth_at < 0) fourth_at = 0;
-    }
     const uint8_t* fixed = s.fixed + block * view.block_bytes();
-    uint32_t packed[kCodedBlock] = {}, raw[kCodedBlock], cls[kCodedBlock];
+    uint32_t packed[kCodedBlock] = {};
     for_fields(bits, [&](int first, int field, int offset) {
       const int per_byte = 8 / field, stride = static_cast<int>(kCodedBlock) / per_byte;
       for (int lane = 0; lane < kCodedBlock; ++lane) {
@@ -58,24 +40,18 @@ void decode_panel_portable(const CodedView& view, int64_t panel, uint8_t* out) {
         packed[lane] |= (static_cast<uint32_t>(fixed[offset + byte]) >> shift & ((1u << field) - 1)) << first;
       }
     });
-    uint64_t more = 0;
-    for (int lane = 0; lane < kCodedBlock; ++lane) {
-      unpack_fixed(shape, packed[lane], raw[lane], cls[lane]);
-      if (cls[lane] == (1u << shape.first_bits) - 1) more |= uint64_t{1} << lane;
-    }
-    const uint64_t deep = add_digit(s.second, second_at, more, shape.second_bits, cls);
-    second_at += std::popcount(more) * shape.second_bits;
-    const uint64_t deeper = add_digit(s.third, third_at, deep, shape.third_bits, cls);
-    third_at += std::popcount(deep) * shape.third_bits;
-    fourth_at -= sparse ? std::popcount(more) : std::popcount(deeper) * shape.fourth_bits;
-    if (sparse) {
-      add_digit(s.third, fourth_at, more, 1, raw);
-    } else {
-      add_digit(s.third, fourth_at, deeper, shape.fourth_bits, cls);
-    }
     uint8_t* to = out + block * kCodedBlock * bytes;
     for (int lane = 0; lane < kCodedBlock; ++lane) {
-      const uint32_t x = join_element(shape, raw[lane], cls[lane]);
+      uint32_t raw, cls;
+      unpack_fixed(shape, packed[lane], raw, cls);
+      bool more = cls == (1u << shape.digit_bits[0]) - 1;
+      for (int digit = 1; more && digit < kMostDigits && shape.digit_bits[digit] != 0; ++digit) {
+        uint32_t value = readers[digit - 1].next();
+        if (shape.kind == CodeKind::sparse && digit == 1) raw = value & 1, value >>= 1;
+        cls += value;
+        more = value == (1u << shape.digit_bits[digit]) - 1;
+      }
+      const uint32_t x = join_element(shape, raw, cls);
       for (int b = 0; b < bytes; ++b) to[lane_offset(bytes, lane) + b] = static_cast<uint8_t>(x >> (8 * b));
     }
   }

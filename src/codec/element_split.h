@@ -59,7 +59,7 @@ inline uint32_t pack_fixed(const CodeShape& shape, uint32_t raw, uint32_t digit)
   if (!codes_integers(shape.kind)) return raw | digit << (mantissa_bits(shape.kind) + 1);
   if (shape.kind == CodeKind::sparse) return digit;
   const uint32_t low = raw & ((1u << shape.low_bits) - 1), sign = raw >> shape.low_bits;
-  return low | digit << shape.low_bits | sign << (shape.low_bits + shape.first_bits);
+  return low | digit << shape.low_bits | sign << (shape.low_bits + shape.digit_bits[0]);
 }
 
 inline void unpack_fixed(const CodeShape& shape, uint32_t fixed, uint32_t& raw, uint32_t& digit) {
@@ -70,8 +70,8 @@ inline void unpack_fixed(const CodeShape& shape, uint32_t fixed, uint32_t& raw, 
     return;
   }
   const uint32_t low = fixed & ((1u << shape.low_bits) - 1);
-  digit = fixed >> shape.low_bits & ((1u << shape.first_bits) - 1);
-  raw = low | (fixed >> (shape.low_bits + shape.first_bits) & 1) << shape.low_bits;
+  digit = fixed >> shape.low_bits & ((1u << shape.digit_bits[0]) - 1);
+  raw = low | (fixed >> (shape.low_bits + shape.digit_bits[0]) & 1) << shape.low_bits;
 }
 
 // Fields of the fixed bits of one block: body(first bit, bits, byte offset within the block's fixed part).

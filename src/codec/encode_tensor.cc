@@ -22,7 +22,7 @@ Encoder encoder_for(ThreadPool& pool, const TensorShape& shape, size_t panel_byt
     }
   });
   const std::vector<std::span<const uint8_t>> spans(samples.begin(), samples.end());
-  return Encoder(shape.kind, spans, shape.file);
+  return Encoder(shape.kind, spans, shape.prefer);
 }
 
 struct CodedPanel {
@@ -35,7 +35,7 @@ struct CodedPanel {
 uint64_t encode_tensor(ThreadPool& pool, const TensorShape& shape, PanelFill fill,
                        FunctionRef<void(uint64_t offset, const void* data, size_t bytes)> out) {
   const size_t panel_bytes = static_cast<size_t>(shape.blocks * kCodedBlock * element_bytes(shape.kind));
-  const Encoder encoder = encoder_for(pool, shape, panel_bytes, fill);
+  const Encoder encoder = shape.shape ? Encoder(*shape.shape) : encoder_for(pool, shape, panel_bytes, fill);
   ContainerBuilder builder(encoder.shape(), static_cast<uint64_t>(shape.blocks), shape.rows, shape.columns);
   CodedHeader size_only;
   size_only.panels = static_cast<uint64_t>(shape.panels);
@@ -57,7 +57,7 @@ uint64_t encode_tensor(ThreadPool& pool, const TensorShape& shape, PanelFill fil
       }
     });
     for (const CodedPanel& panel : panels) {
-      builder.add(panel.code.bytes, panel.code.second_bytes, panel.code.third_bytes, panel.checksum);
+      builder.add(panel.code, panel.checksum);
       out(at, panel.code.bytes.data(), panel.code.bytes.size());
       at += panel.code.bytes.size();
     }

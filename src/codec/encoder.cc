@@ -11,53 +11,36 @@ namespace codecllm {
 
 namespace {
 
-class BitWriter {
+// Digits of one level, packed one after another.
+class DigitWriter {
  public:
-  explicit BitWriter(std::vector<uint8_t>& out) : out_(out) {}
-  void put(uint64_t bits, int count) {  // count <= 57
-    word_ |= bits << filled_;
-    filled_ += count;
-    if (out_.size() < size_ + 8) out_.resize(out_.size() * 2 + 64);
-    store_word(out_.data() + size_, word_);
-    const int whole = filled_ & ~7;
-    size_ += whole / 8;
-    word_ = whole == 64 ? 0 : word_ >> whole;
-    filled_ -= whole;
+  // digits: a byte for each lane, of no meaning for those that are not in `lanes`.
+  void put(const uint8_t (&digits)[kCodedBlock], uint64_t lanes, int bits) {
+    uint8_t close[kCodedBlock + 8];
+    int count = 0;
+    for (; lanes != 0; lanes &= lanes - 1) close[count++] = digits[std::countr_zero(lanes)];
+    store_word(close + count, 0);
+    if (bytes_.size() < size_ + kCodedBlock + 8) bytes_.resize(bytes_.size() * 2 + kCodedBlock + 8);
+    for (int at = 0; at < count; at += 8) {
+      word_ |= pack_bytes(load_word(close + at), bits) << filled_;  // at most 7 + 56 bits
+      filled_ += std::min(8, count - at) * bits;
+      store_word(bytes_.data() + size_, word_);
+      size_ += static_cast<size_t>(filled_ / 8);
+      word_ >>= filled_ / 8 * 8;
+      filled_ %= 8;
+    }
   }
-  void finish() {
-    out_.resize(size_ + (filled_ > 0 ? 1 : 0));
-    if (filled_ > 0) out_.back() = static_cast<uint8_t>(word_);
+  std::span<const uint8_t> finish() {
+    bytes_.resize(size_ + 8);
+    store_word(bytes_.data() + size_, word_);
+    return std::span(bytes_).first(size_ + static_cast<size_t>(filled_ + 7) / 8);
   }
 
  private:
-  std::vector<uint8_t>& out_;
+  std::vector<uint8_t> bytes_;
   size_t size_ = 0;
   uint64_t word_ = 0;
   int filled_ = 0;
-};
-
-// The digits of one block on one level: plane by plane, one bit for each element that has the digit.
-struct DigitPlanes {
-  uint64_t plane[4] = {};
-  int count = 0;
-  void write(BitWriter& out, int bits) const {
-    for (int b = 0; count > 0 && b < bits; ++b) out.put(plane[b], count);
-  }
-};
-
-// The lanes that have a digit, and the digits: a byte for each lane, of no meaning for the others.
-struct Level {
-  uint64_t lanes = 0;
-  uint8_t digits[kCodedBlock];
-
-  DigitPlanes planes(int bits) const {
-    DigitPlanes out;
-    uint8_t close[kCodedBlock + 8] = {};
-    for (uint64_t rest = lanes; rest != 0; rest &= rest - 1) close[out.count++] = digits[std::countr_zero(rest)];
-    for (int b = 0; b < bits; ++b)
-      for (int at = 0; at < out.count; at += 8) out.plane[b] |= bit_of_bytes(load_word(close + at), b) << at;
-    return out;
-  }
 };
 
 // One block, a byte for each lane.
@@ -86,7 +69,7 @@ void split_lanes(CodeShape shape, const ClassOf& classes, const uint8_t* element
   }
   for (int b = 0; b < fixed_bytes; ++b)
     for (int lane = 0; lane < kCodedBlock; ++lane) lanes.fixed[b][lane] = static_cast<uint8_t>(fixed[lane] >> (8 * b));
-  for (int lane = 0; lane < kCodedBlock; ++lane) lanes.classes[lane] = classes.of[selectors[lane]];
+  for (int lane = 0; lane < kCodedBlock; ++lane) lanes.classes[lane] = codes_integers(kind) ? selectors[lane] : classes.of[selectors[lane]];
   if constexpr (kind == CodeKind::odd)
     for (int lane = 0; lane < kCodedBlock; ++lane) lanes.classes[lane] |= (units[lane] & 1) != 0 ? 0 : kNoClass;
 }
@@ -105,13 +88,8 @@ void pack_field(const uint8_t (&lanes)[kCodedBlock], int first, int bits, uint8_
   }
 }
 
-// Of what is stored from the end downwards: fourth digits, or signs; 0: neither.
-int bits_downwards(const CodeShape& shape) { return shape.kind == CodeKind::sparse ? 1 : shape.fourth_bits; }
-
 struct Streams {
-  std::vector<uint8_t> second_bytes, third_bytes, fourth_bytes;
-  BitWriter second{second_bytes}, third{third_bytes}, fourth{fourth_bytes};
-  std::vector<DigitPlanes> downwards;  // of each block; written from the last to the first
+  DigitWriter digits[kMostDigits - 1];
   std::vector<uint8_t> blocks, lanes, values;  // of the exceptions
 
   void add_exception(uint32_t block, int lane, const uint8_t* value, int bytes) {
@@ -120,68 +98,32 @@ struct Streams {
     lanes.push_back(static_cast<uint8_t>(lane));
     values.insert(values.end(), value, value + bytes);
   }
-
-  // The first block's bits end where the third digits' stream ends.
-  void write_downwards(int bits) {
-    uint64_t all = 0;
-    for (const DigitPlanes& planes : downwards) all += static_cast<uint64_t>(planes.count * bits);
-    fourth.put(0, static_cast<int>((8 - all % 8) % 8));
-    for (size_t block = downwards.size(); block > 0; --block) downwards[block - 1].write(fourth, bits);
-    fourth.finish();
-    third_bytes.insert(third_bytes.end(), fourth_bytes.begin(), fourth_bytes.end());
-  }
 };
 
 // What holds for all blocks of a tensor.
 template <CodeKind kind>
 struct BlockCoder {
-  BlockCoder(const CodeShape& own, const ClassOf& class_of) : shape(own), classes(class_of) {}
+  BlockCoder(const CodeShape& own, const ClassOf& class_of) : shape(own), classes(class_of) {
+    for (int digit = 0; digit < kMostDigits; ++digit) {
+      all_ones[digit] = static_cast<uint64_t>((1 << shape.digit_bits[digit]) - 1);
+      if (shape.digit_bits[digit] != 0) digits = digit + 1;
+    }
+  }
 
   const CodeShape shape;
   const ClassOf& classes;
-  const int most = (1 << shape.first_bits) - 1, digit_at = std::countr_zero(pack_fixed(shape, 0, 1)), last = last_class(shape);
-  const int escape = (1 << shape.second_bits) - 1, third_escape = (1 << shape.third_bits) - 1;
-  const int second_limit = limit(shape.second_bits), third_limit = limit(shape.third_bits);
-  const int fourth_bits = bits_downwards(shape), fourth_limit = limit(fourth_bits);
-  static int limit(int digit_bits) { return digit_bits == 0 ? 0 : kPlaneBits / digit_bits; }
+  int digits = 0;
+  uint64_t all_ones[kMostDigits];
+  const int digit_at = std::countr_zero(pack_fixed(shape, 0, 1)), last = last_class(shape);
 
   void encode(const uint8_t* elements, uint32_t block, uint8_t* fixed, Streams& streams) const;
-
- private:
-  struct Levels {
-    Level second, third, fourth;
-    uint64_t unsayable = 0;  // lanes whose class no digits say
-  };
-  bool fits(const Levels& levels) const;
-  uint64_t lanes_that_fit(const Levels& levels) const;
 };
 
-template <CodeKind kind>
-bool BlockCoder<kind>::fits(const Levels& l) const {
-  return l.unsayable == 0 && std::popcount(l.second.lanes) <= second_limit && std::popcount(l.third.lanes) <= third_limit &&
-         std::popcount(l.fourth.lanes) <= fourth_limit;
-}
-
-// Of the lanes with a second digit, in their order, those for whose digits there is room.
-template <CodeKind kind>
-uint64_t BlockCoder<kind>::lanes_that_fit(const Levels& l) const {
-  uint64_t fit = 0;
-  int seconds = 0, thirds = 0, fourths = 0;
-  for (uint64_t rest = l.second.lanes & ~l.unsayable; rest != 0; rest &= rest - 1) {
-    const int lane = std::countr_zero(rest);
-    const bool deep = (l.third.lanes >> lane & 1) != 0, deeper = (l.fourth.lanes >> lane & 1) != 0;
-    if (seconds == second_limit || (deep && thirds == third_limit) || (deeper && fourths == fourth_limit)) continue;
-    seconds += 1, thirds += deep, fourths += deeper;
-    fit |= uint64_t{1} << lane;
-  }
-  return fit;
-}
-
-// Splits a class, eight lanes at a time: what is left of those that reach `escape`, a byte of 255 for each in `reached`.
-uint64_t cut_digit(uint64_t rest, uint64_t reached, int escape, uint8_t* digits) {
-  const uint64_t all_ones = each_byte(static_cast<uint64_t>(escape)) & reached;
-  store_word(digits, (rest & ~reached) | all_ones);
-  return (rest & reached) - all_ones;
+// Of eight lanes, what is left of those classes that reach `all_ones`, a byte of 255 for each in `reached`.
+uint64_t cut_digit(uint64_t rest, uint64_t reached, uint64_t all_ones, uint8_t* digits) {
+  const uint64_t full = each_byte(all_ones) & reached;
+  store_word(digits, (rest & ~reached) | full);
+  return (rest & reached) - full;
 }
 
 template <CodeKind kind>
@@ -189,40 +131,30 @@ void BlockCoder<kind>::encode(const uint8_t* elements, uint32_t block, uint8_t* 
   constexpr int bytes = element_bytes(kind);
   Lanes lanes;
   split_lanes<kind>(shape, classes, elements, lanes);
-  uint8_t(&with_digit)[kCodedBlock] = lanes.fixed[digit_at / 8];
-  const int digit_shift = digit_at % 8;
-  Levels levels;
-  auto& [second, third, fourth, unsayable] = levels;
+  uint8_t(&with_first)[kCodedBlock] = lanes.fixed[digit_at / 8];
+  uint8_t values[kMostDigits][kCodedBlock];
+  uint64_t reached[kMostDigits] = {};  // lanes that have the digit; of the first: that cannot be said
   for (int at = 0; at < kCodedBlock; at += 8) {
-    const uint64_t cls = load_word(lanes.classes + at), more = bytes_from(cls, most);
-    uint8_t first[8];
-    uint64_t rest = cut_digit(cls, more, most, first);
-    store_word(with_digit + at, load_word(with_digit + at) | load_word(first) << digit_shift);
-    const uint64_t deep = shape.third_bits != 0 ? bytes_from(rest, escape) : 0;
-    rest = cut_digit(rest, deep, escape, second.digits + at);
-    const uint64_t deeper = shape.fourth_bits != 0 ? bytes_from(rest, third_escape) : 0;
-    store_word(fourth.digits + at, cut_digit(rest, deeper, third_escape, third.digits + at));
-    second.lanes |= bit_of_bytes(more, 0) << at;
-    third.lanes |= bit_of_bytes(deep, 0) << at;
-    fourth.lanes |= bit_of_bytes(deeper, 0) << at;
-    unsayable |= bit_of_bytes(bytes_from(cls, last + 1), 0) << at;
-    if constexpr (kind == CodeKind::sparse) store_word(fourth.digits + at, ~load_word(elements + at) >> 7 & each_byte(1));
-  }
-  if constexpr (kind == CodeKind::sparse) fourth.lanes = second.lanes;
-
-  if (!fits(levels)) {
-    const uint64_t fit = lanes_that_fit(levels);
-    for (uint64_t rest = second.lanes & ~fit; rest != 0; rest &= rest - 1) {
-      const int lane = std::countr_zero(rest);
-      with_digit[lane] &= static_cast<uint8_t>(~(most << digit_shift));
-      streams.add_exception(block, lane, elements + lane_offset(bytes, lane), bytes);
+    // What cannot be said is written as class 0, and patched.
+    const uint64_t cls = load_word(lanes.classes + at), unsayable = bytes_from(cls, static_cast<uint64_t>(last) + 1);
+    uint64_t rest = cls & ~unsayable;
+    reached[0] |= bit_of_bytes(unsayable, 0) << at;
+    for (int digit = 0; digit < digits; ++digit) {
+      const uint64_t more = digit + 1 < digits ? bytes_from(rest, all_ones[digit]) : 0;
+      rest = cut_digit(rest, more, all_ones[digit], values[digit] + at);
+      if (digit > 0 && more == 0) break;  // as nearly always
+      if (digit + 1 < digits) reached[digit + 1] |= bit_of_bytes(more, 0) << at;
     }
-    for (Level* level : {&second, &third, &fourth}) level->lanes &= fit;
+    store_word(with_first + at, load_word(with_first + at) | load_word(values[0] + at) << digit_at % 8);
+    if constexpr (kind == CodeKind::sparse)
+      store_word(values[1] + at, load_word(values[1] + at) << 1 | (~load_word(elements + at) >> 7 & each_byte(1)));
+  }
+  for (uint64_t rest = reached[0]; rest != 0; rest &= rest - 1) {
+    const int lane = std::countr_zero(rest);
+    streams.add_exception(block, lane, elements + lane_offset(bytes, lane), bytes);
   }
   for_fields(fixed_bits(shape), [&](int first, int bits, int offset) { pack_field(lanes.fixed[first / 8], first % 8, bits, fixed + offset); });
-  second.planes(shape.second_bits).write(streams.second, shape.second_bits);
-  third.planes(shape.third_bits).write(streams.third, shape.third_bits);
-  if (fourth_bits != 0) streams.downwards.push_back(fourth.planes(fourth_bits));
+  for (int digit = 1; digit < digits; ++digit) streams.digits[digit - 1].put(values[digit], reached[digit], stored_digit_bits(shape, digit));
 }
 
 template <CodeKind kind>
@@ -239,18 +171,18 @@ void encode_blocks(const CodeShape& shape, const ClassOf& classes, std::span<con
 
 Encoder::Encoder(const CodeShape& shape) : shape_(shape), classes_(classes_of(shape)) {}
 
-Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples, bool file) {
+Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples, Prefer prefer) {
   ClassCounts histogram;
   for (const auto& sample : samples) histogram.add(kind, sample);
-  std::vector<std::pair<double, CodeShape>> shapes;  // by what they are expected to take
-  for (const CodeShape& shape : shapes_of(kind, histogram)) shapes.emplace_back(handicap(shape, file) * estimated_bits(shape, histogram), shape);
-  std::ranges::stable_sort(shapes, {}, &std::pair<double, CodeShape>::first);
-  // The estimate does not see how classes cluster in blocks; coding a part of the sample does.
+  std::vector<RatedShape> shapes = rated_shapes(kind, histogram, prefer);
   constexpr size_t kTried = 3, kTriedBytes = size_t{1} << 18;
+  const size_t tried = std::min(kTried, shapes.size());
+  std::ranges::stable_sort(shapes, {}, &RatedShape::cost);  // of those that cost the same, the one of fewer digits
+  // The estimate does not see what panels waste; coding a part of the sample does.
   double least = INFINITY;
   PanelCode code;
-  for (size_t i = 0; i < std::min(kTried, shapes.size()); ++i) {
-    const Encoder candidate(shapes[i].second);
+  for (size_t i = 0; i < tried; ++i) {
+    const Encoder candidate(shapes[i].shape);
     size_t bytes = 0, coded = 0;
     for (const auto& sample : samples) {
       if (coded >= kTriedBytes) break;
@@ -258,7 +190,7 @@ Encoder::Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> sample
       bytes += code.bytes.size();
       coded += sample.size();
     }
-    const double cost = handicap(candidate.shape(), file) * static_cast<double>(bytes);
+    const double cost = shapes[i].handicap * static_cast<double>(bytes);
     if (cost >= least) continue;
     least = cost;
     shape_ = candidate.shape();
@@ -277,13 +209,12 @@ void Encoder::encode(std::span<const uint8_t> elements, PanelCode& out) const {
     case CodeKind::e4m3: encode_blocks<CodeKind::e4m3>(shape_, classes_, elements, out, streams); break;
     case CodeKind::sparse: encode_blocks<CodeKind::sparse>(shape_, classes_, elements, out, streams); break;
   }
-  streams.second.finish();
-  streams.third.finish();
-  streams.write_downwards(bits_downwards(shape_));
-  out.second_bytes = static_cast<uint32_t>(streams.second_bytes.size());
-  out.third_bytes = static_cast<uint32_t>(streams.third_bytes.size());
-  for (const auto* part : {&streams.second_bytes, &streams.third_bytes, &streams.blocks, &streams.lanes, &streams.values})
-    out.bytes.insert(out.bytes.end(), part->begin(), part->end());
+  for (int level = 0; level < kMostDigits - 1; ++level) {
+    const std::span<const uint8_t> digits = streams.digits[level].finish();
+    out.digit_bytes[static_cast<size_t>(level)] = static_cast<uint32_t>(digits.size());
+    out.bytes.insert(out.bytes.end(), digits.begin(), digits.end());
+  }
+  for (const auto* part : {&streams.blocks, &streams.lanes, &streams.values}) out.bytes.insert(out.bytes.end(), part->begin(), part->end());
 }
 
 }  // namespace codecllm

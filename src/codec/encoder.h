@@ -2,6 +2,7 @@
 // Coding a tensor's panels.
 #pragma once
 
+#include <array>
 #include <span>
 #include <vector>
 
@@ -10,14 +11,14 @@
 namespace codecllm {
 
 struct PanelCode {
-  std::vector<uint8_t> bytes;  // fixed part, second digits, third digits, exceptions
-  uint32_t second_bytes = 0, third_bytes = 0;
+  std::vector<uint8_t> bytes;  // fixed parts, digits of each further level, exceptions
+  std::array<uint32_t, kMostDigits - 1> digit_bytes = {};
 };
 
 class Encoder {
  public:
   // `samples`: whole panels, typical of the tensor. Takes the shape that codes them in the fewest bytes, each with its handicap.
-  Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples, bool file = false);
+  Encoder(CodeKind kind, std::span<const std::span<const uint8_t>> samples, Prefer prefer);
   explicit Encoder(const CodeShape& shape);
 
   const CodeShape& shape() const { return shape_; }

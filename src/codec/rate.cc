@@ -36,26 +36,40 @@ class RateSearch {
     rms_ = std::sqrt(squares / static_cast<double>(std::max<size_t>(1, rows_.size())));
   }
 
-  // Rounded so that a bit is worth lambda squared steps of the code that is best for plain rounding. In: the rate but for
-  // its rounding, which is set here.
-  Trial attempt(UniformRate& rate, double lambda) const {
-    rate.rounding = RateRounding({rate.kind, 0, 2, 0, {}}, 0);
-    Trial trial = round_all(rate);
+  // Rounded so that a bit is worth lambda squared steps of the code that is best for plain rounding, or of `only`. In: the
+  // rate but for its rounding and shape, which are set here.
+  Trial attempt(UniformRate& rate, double lambda, const CodeShape* only) const {
+    rate.rounding = RateRounding({.kind = rate.kind, .low_bits = 0, .digit_bits = {}, .table = {}}, 0);
+    Trial trial;
+    if (only == nullptr || lambda == 0) trial = round_all(rate, only);
+    if (lambda != 0) {
+      rate.rounding = RateRounding(only != nullptr ? *only : trial.shape, lambda);
+      trial = round_all(rate, only);
+    }
     rate.shape = trial.shape;
-    if (lambda == 0) return trial;
-    rate.rounding = RateRounding(trial.shape, lambda);
-    return round_all(rate);
+    return trial;
   }
 
   // The most steps that stay within the bits; nothing where no step does.
   bool finest(UniformRate& rate, double lambda, double bits, Trial& found) const {
     rate.rms = rms_;
+    if (!search(rate, lambda, bits, nullptr, found)) return false;
+    // The shape changes where another is as good, with other bits: what that left is for the one that was found.
+    const CodeShape only = found.shape;
+    if (bits - found.bits > 0.01) search(rate, lambda, bits, &only, found);
+    return true;
+  }
+
+  double rms() const { return rms_; }
+
+ private:
+  bool search(UniformRate& rate, double lambda, double bits, const CodeShape* only, Trial& found) const {
     // One bit more for each doubling; a Gaussian has log2(steps) + 2.05 bits (Gish and Pierce), other shapes fewer.
     double low = std::exp2(bits - 4), high = std::exp2(bits - 0.5), steps = std::exp2(bits - 2.2);
     bool any = false;
     for (int i = 0; i < 9; ++i) {
       rate.steps_per_rms = steps;
-      const Trial trial = attempt(rate, lambda);
+      const Trial trial = attempt(rate, lambda, only);
       if (trial.bits <= bits) {
         low = steps;
         found = trial;
@@ -69,15 +83,12 @@ class RateSearch {
     }
     if (any) {
       rate.steps_per_rms = low;
-      found = attempt(rate, lambda);
+      found = attempt(rate, lambda, only);
     }
     return any;
   }
 
-  double rms() const { return rms_; }
-
- private:
-  Trial round_all(const UniformRate& rate) const {
+  Trial round_all(const UniformRate& rate, const CodeShape* only) const {
     ClassCounts histogram;
     Trial trial;
     for (const auto& row : rows_) {
@@ -93,11 +104,16 @@ class RateSearch {
     // Magnitudes are counted as the kind splits them.
     for (int u = 0; u < 256; ++u) {
       if (codes_[u] == 0) continue;
-      histogram.count[split_element({rate.kind, 0, 2, 0, {}}, static_cast<uint32_t>(u)).selector] += codes_[u];
+      histogram.count[split_element({.kind = rate.kind, .low_bits = 0, .digit_bits = {}, .table = {}}, static_cast<uint32_t>(u)).selector] += codes_[u];
       histogram.total += codes_[u];
       codes_[u] = 0;
     }
-    trial.shape = best_shape(rate.kind, histogram, trial.bits);
+    if (only != nullptr) {
+      trial.shape = *only;
+      trial.bits = coded_bits(*only, histogram);
+    } else {
+      trial.shape = best_shape(rate.kind, histogram, trial.bits);
+    }
     return trial;
   }
 

@@ -12,7 +12,7 @@ namespace codecllm {
 
 class RateRounding {
  public:
-  RateRounding() : RateRounding({CodeKind::integer, 0, 2, 0, {}}, 0) {}
+  RateRounding() : RateRounding({.kind = CodeKind::integer, .low_bits = 0, .digit_bits = {}, .table = {}}, 0) {}
   // lambda: squared steps that a bit is worth; 0 rounds to the nearest.
   RateRounding(const CodeShape& shape, double lambda);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 namespace codecllm {
 
@@ -17,74 +18,77 @@ ClassOf classes_of(const CodeShape& shape) {
 
 namespace {
 
-// Digits behind the first, in order, and how many there are.
-struct Digits {
-  int bits[3];
-  int count;
-};
-
-Digits digits_of(const CodeShape& shape) {
-  const Digits digits = {{shape.second_bits, shape.third_bits, shape.fourth_bits}, 1 + (shape.third_bits != 0) + (shape.fourth_bits != 0)};
-  return digits;
+// The classes that digits may have to say: more are not there.
+int most_classes(const CodeShape& shape) {
+  if (!codes_integers(shape.kind)) return kClasses;
+  return ((shape.kind == CodeKind::odd ? 63 : 127) >> shape.low_bits) + 1;
 }
 
-// Of the elements of a block that have a digit, each with probability p, how many are beyond the `most` that fit.
-double expected_beyond(double p, int most) {
-  if (p <= 0) return 0;
-  if (p >= 1) return static_cast<double>(kCodedBlock) - most;
-  double beyond = 0, chance = std::pow(1 - p, static_cast<double>(kCodedBlock));  // of k elements
-  for (int k = 0; k <= kCodedBlock; ++k) {
-    if (k > most) beyond += (k - most) * chance;
-    chance *= p / (1 - p) * static_cast<double>(kCodedBlock - k) / (k + 1);
+// Of how many elements the class is at least so large.
+struct TailCounts {
+  double reaches[130] = {};
+
+  TailCounts(const CodeShape& shape, const ClassCounts& histogram) {
+    const ClassOf classes = classes_of(shape);
+    for (int i = 0; i < 256; ++i) reaches[std::min<int>(classes.of[codes_integers(shape.kind) ? i >> shape.low_bits : i], 128)] += static_cast<double>(histogram.count[i]);
+    for (int cls = 128; cls >= 0; --cls) reaches[cls] += reaches[cls + 1];
   }
-  return beyond;
+};
+
+// What a shape costs: bits, and digits behind the first, which take the decoder time.
+struct Cost {
+  double bits = 0, digits = 0;
+
+  Cost(const CodeShape& shape, const TailCounts& tail) {
+    bits = fixed_bits(shape) * tail.reaches[0];
+    const double unsayable = tail.reaches[last_class(shape) + 1];
+    bits += 8 * (3 + element_bytes(shape.kind)) * unsayable;
+    for (int digit = 1, from = 0; digit < kMostDigits && shape.digit_bits[digit] != 0; ++digit) {
+      from += (1 << shape.digit_bits[digit - 1]) - 1;
+      const double with_digit = std::max(0.0, tail.reaches[std::min(from, 129)] - unsayable);
+      bits += stored_digit_bits(shape, digit) * with_digit;
+      digits += with_digit;
+    }
+  }
+};
+
+// Adds the shape with every choice of digits from number `digit` on.
+void add_digits(CodeShape shape, int digit, std::vector<CodeShape>& out) {
+  if (digit > 1) out.push_back(shape);
+  if (digit == kMostDigits || (digit > 1 && last_class(shape) + 1 >= most_classes(shape))) return;
+  const int most = std::min(most_digit_bits(shape.kind, digit), codes_integers(shape.kind) ? 7 - shape.low_bits : 7);
+  for (int bits = digit == 0 && !codes_integers(shape.kind) ? 2 : 1; bits <= most; ++bits) {
+    shape.digit_bits[digit] = static_cast<uint8_t>(bits);
+    add_digits(shape, digit + 1, out);
+  }
 }
 
 }  // namespace
 
+int most_digit_bits(CodeKind kind, int digit) {
+  if (kind == CodeKind::sparse) return digit == 0 ? 1 : 5;
+  return codes_integers(kind) ? digit == 0 ? 7 : 6 : digit == 0 ? 3 : 4;
+}
+
 int last_class(const CodeShape& shape) {
-  const Digits digits = digits_of(shape);
-  int last = (1 << shape.first_bits) - 1;
-  for (int d = 0; d < digits.count; ++d) last += (1 << digits.bits[d]) - 1;
-  return codes_integers(shape.kind) ? last : std::min(last, kClasses - 1);
+  int last = 0;
+  for (const int bits : shape.digit_bits) last += (1 << bits) - 1;
+  return std::min(last, most_classes(shape) - 1);
 }
 
 int class_bits(const CodeShape& shape, int cls) {
-  const int fixed = fixed_bits(shape), first = (1 << shape.first_bits) - 1;
-  if (cls > last_class(shape)) return fixed + 8 * (3 + element_bytes(shape.kind));
-  const int sign = shape.kind == CodeKind::sparse && cls > 0 ? 1 : 0;
-  if (cls < first) return fixed + sign;
-  const Digits digits = digits_of(shape);
-  int bits = fixed + sign, rest = cls - first;
-  for (int d = 0; d < digits.count; ++d) {
-    bits += digits.bits[d];
-    rest -= (1 << digits.bits[d]) - 1;
+  int bits = fixed_bits(shape);
+  if (cls > last_class(shape)) return bits + 8 * (3 + element_bytes(shape.kind));
+  for (int digit = 1, rest = cls; digit < kMostDigits && shape.digit_bits[digit] != 0; ++digit) {
+    rest -= (1 << shape.digit_bits[digit - 1]) - 1;
     if (rest < 0) break;
+    bits += stored_digit_bits(shape, digit);
   }
-  return bits;
-}
-
-double estimated_bits(const CodeShape& shape, const ClassCounts& histogram) {
-  const ClassOf classes = classes_of(shape);
-  const Digits digits = digits_of(shape);
-  const double total = static_cast<double>(std::max<uint64_t>(1, histogram.total));
-  const int last = last_class(shape);
-  double bits = 0, with_digit[3] = {};
-  for (int i = 0; i < 256; ++i) {
-    if (histogram.count[i] == 0) continue;
-    const int cls = classes.of[codes_integers(shape.kind) ? i >> shape.low_bits : i];
-    const auto count = static_cast<double>(histogram.count[i]);
-    bits += count * class_bits(shape, cls);
-    int from = (1 << shape.first_bits) - 1;
-    for (int d = 0; d < digits.count && cls <= last && cls >= from; from += (1 << digits.bits[d]) - 1, ++d) with_digit[d] += count;
-  }
-  for (int d = 0; d < digits.count; ++d)
-    bits += total / static_cast<double>(kCodedBlock) * expected_beyond(with_digit[d] / total, kPlaneBits / digits.bits[d]) * 8 * (3 + element_bytes(shape.kind));
   return bits;
 }
 
 void ClassCounts::add(CodeKind kind, std::span<const uint8_t> elements) {
-  const CodeShape whole = {kind, 0, 2, 0, {}};
+  const CodeShape whole = {.kind = kind, .low_bits = 0, .digit_bits = {}, .table = {}};
   const int bytes = element_bytes(kind);
   uint64_t own[4][256] = {};  // neighbours are often alike, and a count waits for the one before
   for (size_t at = 0, i = 0; at + bytes <= elements.size(); at += bytes, ++i)
@@ -111,52 +115,42 @@ double entropy_bits(CodeKind kind, const ClassCounts& histogram) {
 }
 
 std::vector<CodeShape> shapes_of(CodeKind kind, const ClassCounts& histogram) {
-  CodeShape shape = {kind, 0, 2, 0, {}};
+  CodeShape shape = {.kind = kind, .low_bits = 0, .digit_bits = {}, .table = {}};
   if (!codes_integers(kind)) {
     std::vector<int> order(256);
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return histogram.count[a] > histogram.count[b]; });
-    for (int i = 0; i < kClasses; ++i) shape.table[i] = static_cast<uint8_t>(order[i]);
+    for (int i = 0; i < kClasses; ++i) shape.table[i] = static_cast<uint8_t>(order[static_cast<size_t>(i)]);
   }
   std::vector<CodeShape> shapes;
-  const auto add_levels = [&] {
-#define LEVELS(second, third, fourth)                                 \
-  shape.second_bits = second;                                         \
-  shape.third_bits = third;                                           \
-  shape.fourth_bits = fourth;                                         \
-  if (kind != CodeKind::sparse || fourth == 0) shapes.push_back(shape);
-#include "codec/levels.def"
-#undef LEVELS
-  };
-  shape.first_bits = 1;
-  if (codes_integers(kind)) add_levels();
-  shape.first_bits = 2;
-  for (int low = 0; kind != CodeKind::sparse && low <= (codes_integers(kind) ? 5 : 0); ++low) {
-    shape.low_bits = static_cast<uint8_t>(low);
-    add_levels();
-  }
-  if (!codes_integers(kind)) {
-    shape.first_bits = 3;
-    shape.third_bits = shape.fourth_bits = 0;
-    for (shape.second_bits = 2; shape.second_bits <= 3; ++shape.second_bits) shapes.push_back(shape);
-  }
+  for (; shape.low_bits <= most_low_bits(kind); ++shape.low_bits) add_digits(shape, 0, shapes);
   return shapes;
 }
 
-double handicap(const CodeShape& shape, bool file) {
-  const bool wide = element_bytes(shape.kind) > 1 && !file;
-  return (wide && shape.third_bits != 0 ? 1.05 : 1) * (shape.fourth_bits != 0 ? 1.01 : 1);
+std::vector<RatedShape> rated_shapes(CodeKind kind, const ClassCounts& histogram, Prefer prefer) {
+  std::vector<RatedShape> rated;
+  std::optional<TailCounts> tail;
+  int low_bits = -1;
+  for (const CodeShape& shape : shapes_of(kind, histogram)) {
+    if (shape.low_bits != low_bits) tail.emplace(shape, histogram);
+    low_bits = shape.low_bits;
+    const Cost cost(shape, *tail);
+    const double elements = std::max(1.0, tail->reaches[0]);
+    rated.push_back({shape, cost.bits / elements, 1 + digit_handicap(kind, prefer) * cost.digits / elements});
+  }
+  return rated;
+}
+
+double coded_bits(const CodeShape& shape, const ClassCounts& histogram) {
+  const TailCounts tail(shape, histogram);
+  return Cost(shape, tail).bits / std::max(1.0, tail.reaches[0]);
 }
 
 CodeShape best_shape(CodeKind kind, const ClassCounts& histogram, double& bits) {
-  CodeShape best = {kind, 0, 2, 0, {}};
-  double least = INFINITY;
-  for (const CodeShape& shape : shapes_of(kind, histogram)) {
-    const double total = handicap(shape) * estimated_bits(shape, histogram);
-    if (total < least) least = total, best = shape;
-  }
-  bits = least / handicap(best) / static_cast<double>(std::max<uint64_t>(1, histogram.total));
-  return best;
+  const std::vector<RatedShape> rated = rated_shapes(kind, histogram, Prefer::speed);
+  const RatedShape& best = *std::ranges::min_element(rated, {}, &RatedShape::cost);
+  bits = best.bits;
+  return best.shape;
 }
 
 }  // namespace codecllm

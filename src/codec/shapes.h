@@ -24,19 +24,31 @@ int class_bits(const CodeShape& shape, int cls);
 // Bits per element of an ideal order-0 code of the selector, plus the bits that are stored as they are.
 double entropy_bits(CodeKind kind, const ClassCounts& histogram);
 
-// The shape that takes the fewest bits per element, and those, by counting alone.
-CodeShape best_shape(CodeKind kind, const ClassCounts& histogram, double& bits);
+// Digits behind the first take a decoder time. Where speed is preferred, a digit for every element counts as so much more of all bits
+// when shapes are compared; files, from which nothing is multiplied, prefer bytes.
+enum class Prefer : uint8_t { speed, bytes };
+constexpr double digit_handicap(CodeKind kind, Prefer prefer) { return prefer == Prefer::bytes ? 0 : element_bytes(kind) > 1 ? 0.15 : 0.07; }
 
-// What a shape's bytes are multiplied by where shapes are compared, since digits take a decoder time: a fourth digit an eighth more, so it
-// must save one bit in a hundred; with 16- and 32-bit elements a third digit a third more, and it must save one in twenty, but not in a
-// `file`, from which nothing is multiplied.
-double handicap(const CodeShape& shape, bool file = false);
-
-// By counting, as if the elements were independent.
-double estimated_bits(const CodeShape& shape, const ClassCounts& histogram);
+struct RatedShape {
+  CodeShape shape;
+  double bits;      // per element, by counting alone
+  double handicap;  // what they are multiplied by for the digits behind the first
+  double cost() const { return bits * handicap; }
+};
 
 // All shapes that decoders know, for one kind.
+std::vector<RatedShape> rated_shapes(CodeKind kind, const ClassCounts& histogram, Prefer prefer);
 std::vector<CodeShape> shapes_of(CodeKind kind, const ClassCounts& histogram);
+
+// The one of the least cost where speed is preferred, and its bits.
+CodeShape best_shape(CodeKind kind, const ClassCounts& histogram, double& bits);
+
+// Bits per element, by counting alone.
+double coded_bits(const CodeShape& shape, const ClassCounts& histogram);
+
+// What decoders know: low bits up to these, digits of 1 to so many bits (number 0 is the first; of floating point it has at least 2).
+constexpr int most_low_bits(CodeKind kind) { return kind == CodeKind::integer || kind == CodeKind::odd ? 5 : 0; }
+int most_digit_bits(CodeKind kind, int digit);
 
 // The class of every selector.
 ClassOf classes_of(const CodeShape& shape);

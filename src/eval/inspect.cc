@@ -32,7 +32,7 @@ double entropy(const std::vector<uint64_t>& histogram) {
 CodedReport coded_report(const CodedHeader& header, uint64_t bytes) {
   const CodeShape& shape = header.shape;
   CodedReport report = {.kind = kCodeKindNames[static_cast<int>(shape.kind)], .low_bits = shape.low_bits, .weights = static_cast<int64_t>(header.rows * header.columns)};
-  for (int digit : {shape.first_bits, shape.second_bits, shape.third_bits, shape.fourth_bits})
+  for (const int digit : shape.digit_bits)
     if (digit > 0) report.digits.push_back(digit);
   report.bits_per_weight = 8 * static_cast<double>(bytes) / static_cast<double>(report.weights);
   return report;

@@ -104,7 +104,7 @@ bool add_coded(ThreadPool& pool, GrowingFile& file, const TensorInfo& tensor) {
   const int64_t panels = (all_blocks + blocks - 1) / blocks;
   const size_t panel_bytes = static_cast<size_t>(blocks * kCodedBlock * element_bytes(*kind));
   const uint64_t bytes = encode_tensor(
-      pool, {.kind = *kind, .rows = 1, .columns = count, .panels = panels, .blocks = blocks, .file = true},
+      pool, {.kind = *kind, .rows = 1, .columns = count, .panels = panels, .blocks = blocks, .prefer = Prefer::bytes},
       [&](int64_t panel, uint8_t* out) {
         const size_t at = static_cast<size_t>(panel) * panel_bytes;
         std::memcpy(out, tensor.data.data() + at, std::min(panel_bytes, tensor.data.size() - at));

@@ -25,6 +25,11 @@ static std::array<KernelTable, kIsaCount> build() {
 #undef KERNEL_FILE
 #endif
   keep(Isa::avx512);
+#if defined(CODECLLM_X86_TIERS)
+#define KERNEL_FILE(name) avx512vbmi::fill_##name(table);
+#include "kernels/vbmi_files.def"
+#undef KERNEL_FILE
+#endif
   keep(Isa::avx512vbmi);
 #if defined(CODECLLM_X86_TIERS)
 #define KERNEL_FILE(name) avx512bf16::fill_##name(table);

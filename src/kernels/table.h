@@ -23,6 +23,9 @@ namespace avx2 {
 namespace avx512 {
 #include "kernels/files.def"
 }
+namespace avx512vbmi {
+#include "kernels/vbmi_files.def"
+}
 namespace avx512bf16 {
 #include "kernels/bf16_files.def"
 }

@@ -124,7 +124,7 @@ TEST(CodecHostile, ExceptionsStayInTheirPiece) {
     Bytes entries(kCount * (3 + kBytes));
     for (int64_t i = 0; i < kCount; ++i) entries[2 * i] = static_cast<uint8_t>(rng.below(20));  // blocks, in no order
     for (int64_t i = 2 * kCount; i < 3 * kCount; ++i) entries[i] = static_cast<uint8_t>(rng.next());  // lanes
-    const PanelStreams s = {.fixed = nullptr, .second = nullptr, .third = nullptr, .exceptions = entries.data(), .second_bits = 0, .third_bits = 0, .exception_count = kCount};
+    const PanelStreams s = {.fixed = nullptr, .digits = {}, .exceptions = entries.data(), .exception_count = kCount};
     Bytes out((kEnd - kBegin) * kCodedBlock * kBytes);
     for (int64_t index = 0; index < kCount; ++index)
       index = patch_exceptions(s, kBytes, index, kBegin, kEnd, out.data(), [&](const uint8_t* to, const uint8_t* element) {

@@ -46,7 +46,7 @@ Coded code(const std::vector<std::vector<float>>& panels, int64_t columns, doubl
         noise += std::pow(row[k] - scale * codes[k], 2);
       }
     }
-  const Bytes container = coded_container(rate.kind, elements, static_cast<size_t>(columns / 4));
+  const Bytes container = coded_container(rate.kind, elements, static_cast<size_t>(columns / 4), &*rate.shape);
   return {(8.0 * static_cast<double>(container.size()) + 16.0 * static_cast<double>(rows)) / static_cast<double>(elements.size()),
           10 * std::log10(signal / noise), open_coded(container, "file", "tensor").header.shape};
 }
@@ -72,9 +72,7 @@ TEST(CodecRate, IsKeptAndBuysNearlyWhatTheoryGives) {
 
 // The cost of a rounding decision is in the code, not only in the distance.
 TEST(CodecRate, RoundingIsTheBestOfAllLevels) {
-  CodeShape odd = {CodeKind::odd, 1, 1, 1, {}}, sparse = {CodeKind::sparse, 0, 1, 1, {}}, integer = {CodeKind::integer, 2, 2, 3, {}};
-  odd.fourth_bits = 2;
-  sparse.first_bits = 1;
+  const CodeShape odd = {CodeKind::odd, 1, {2, 1, 1, 2}, {}}, sparse = {CodeKind::sparse, 0, {1, 1, 1}, {}}, integer = {CodeKind::integer, 2, {2, 2, 3}, {}};
   Rng rng(12);
   for (const CodeShape& shape : {odd, sparse, integer})
     for (const double lambda : {0.0, 0.1155, 0.5}) {

@@ -33,13 +33,13 @@ TEST(CodecRoundTrip, EveryByteAndFourByteExtremes) {
   for (CodeKind kind : kAllKinds) expect_round_trip(kind, data, 2);
 }
 
-TEST(CodecRoundTrip, EveryShapeOfEveryKind) {
+TEST(CodecRoundTrip, ShapesOfEveryKind) {
   Rng rng(1);
   for (CodeKind kind : kAllKinds) {
     const Bytes data = gaussian_elements(kind, 64 * 40, codes_integers(kind) ? 6 : 0.02, rng);
     ClassCounts histogram;
     histogram.add(kind, data);
-    for (const CodeShape& shape : shapes_of(kind, histogram)) expect_round_trip(kind, data, 10, &shape);
+    for (const CodeShape& shape : some_shapes(kind, histogram, 12)) expect_round_trip(kind, data, 10, &shape);
   }
 }
 
@@ -97,19 +97,17 @@ TEST(CodecRate, IsNearTheEntropy) {
   }
 }
 
-// What products decode has no third digit where that costs little; a file takes the fewest bytes.
+// Products wait for digits behind the first, so that matrices have fewer of them where that costs little; a file takes the fewest bytes.
 TEST(Codec, ProductsGetFewerDigitsThanFiles) {
   Rng rng(8);
   for (CodeKind kind : {CodeKind::bf16, CodeKind::f16, CodeKind::f32}) {
-    const Bytes data = gaussian_elements(kind, 64 * kCodedBlock, 0.02, rng);
+    const Bytes data = gaussian_elements(kind, 512 * kCodedBlock, 0.02, rng);
     const std::span<const uint8_t> sample = data;
-    const Encoder fast(kind, {&sample, 1}), small(kind, {&sample, 1}, true);
-    EXPECT_EQ(fast.shape().first_bits, 3);
-    EXPECT_EQ(fast.shape().third_bits, 0);
-    EXPECT_GT(small.shape().third_bits, 0);
+    const Encoder fast(kind, {&sample, 1}, Prefer::speed), small(kind, {&sample, 1}, Prefer::bytes);
     PanelCode of_fast, of_small;
     fast.encode(data, of_fast);
     small.encode(data, of_small);
+    EXPECT_LT(of_fast.digit_bytes[0], 2 * of_small.digit_bytes[0] / 3);
     EXPECT_LT(of_small.bytes.size(), of_fast.bytes.size());
     EXPECT_LT(of_fast.bytes.size(), of_small.bytes.size() * 105 / 100);
   }

@@ -25,13 +25,13 @@ inline Bytes coded_container(CodeKind kind, Bytes data, size_t blocks, const Cod
   data.resize((data.size() + panel - 1) / panel * panel);
   std::vector<std::span<const uint8_t>> panels;
   for (size_t at = 0; at < data.size(); at += panel) panels.push_back(std::span<const uint8_t>(data).subspan(at, panel));
-  const Encoder encoder = shape != nullptr ? Encoder(*shape) : Encoder(kind, panels, true);
+  const Encoder encoder = shape != nullptr ? Encoder(*shape) : Encoder(kind, panels, Prefer::bytes);
   ContainerBuilder builder(encoder.shape(), blocks, 1, data.size());
   Bytes body;
   PanelCode code;
   for (const auto& p : panels) {
     encoder.encode(p, code);
-    builder.add(code.bytes, code.second_bytes, code.third_bytes, checksum(0, p.data(), p.size()));
+    builder.add(code, checksum(0, p.data(), p.size()));
     body.insert(body.end(), code.bytes.begin(), code.bytes.end());
   }
   const auto header = header_bytes(builder.header());
@@ -73,6 +73,24 @@ inline Bytes gaussian_elements(CodeKind kind, size_t count, double size, Rng& rn
     }
   }
   return out;
+}
+
+// Of the shapes with the same low bits and first digit, `each` and both ends.
+inline std::vector<CodeShape> some_shapes(CodeKind kind, const ClassCounts& histogram, size_t each) {
+  const std::vector<CodeShape> all = shapes_of(kind, histogram);
+  std::vector<CodeShape> some;
+  for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
+    while (end < all.size() && all[end].low_bits == all[begin].low_bits && all[end].digit_bits[0] == all[begin].digit_bits[0]) ++end;
+    for (size_t i = 0, last = begin; i <= each; ++i, last = begin + (end - 1 - begin) * i / each)
+      if (i == 0 || last != begin + (end - 1 - begin) * (i - 1) / each) some.push_back(all[last]);
+  }
+  return some;
+}
+
+inline std::string name_of(const CodeShape& shape) {
+  std::string name = std::string(kCodeKindNames[static_cast<int>(shape.kind)]) + " low bits " + std::to_string(shape.low_bits) + " digits";
+  for (const int bits : shape.digit_bits) name += " " + std::to_string(bits);
+  return name;
 }
 
 constexpr CodeKind kAllKinds[] = {CodeKind::integer, CodeKind::odd, CodeKind::bf16, CodeKind::f16, CodeKind::f32, CodeKind::e4m3, CodeKind::sparse};

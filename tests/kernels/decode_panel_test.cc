@@ -16,7 +16,7 @@ namespace {
 
 class DecodeTier : public ::testing::TestWithParam<Isa> {};
 
-TEST_P(DecodeTier, DecodesEveryShapeOfEveryKind) {
+TEST_P(DecodeTier, DecodesShapesOfEveryKind) {
   Rng rng(1);
   for (CodeKind kind : kAllKinds) {
     Bytes data = gaussian_elements(kind, 64 * 37, codes_integers(kind) ? 7 : 0.02, rng);
@@ -24,39 +24,44 @@ TEST_P(DecodeTier, DecodesEveryShapeOfEveryKind) {
     data.insert(data.begin() + 64 * 8 * element_bytes(kind), wild.begin(), wild.end());
     ClassCounts histogram;
     histogram.add(kind, data);
-    for (const CodeShape& shape : shapes_of(kind, histogram)) {
+    for (const CodeShape& shape : some_shapes(kind, histogram, 12)) {
       const Bytes coded = coded_container(kind, data, 43, &shape);
       const CodedView view = open_coded(coded, "file", "tensor").view;
       ASSERT_EQ(view.panels, 1);
       Bytes got(view.panel_bytes());
       kernels_for(GetParam()).decode_panel(view, 0, got.data());
-      ASSERT_EQ(got, data) << "kind " << static_cast<int>(kind) << " low bits " << +shape.low_bits << " digits " << +shape.second_bits
-                           << ", " << +shape.third_bits << ", " << +shape.fourth_bits << " first " << +shape.first_bits;
+      ASSERT_EQ(got, data) << name_of(shape);
     }
   }
 }
 
-// Streams that lie about themselves: the same nonsense as the plain loops, and no read or write elsewhere.
+// Streams that lie about themselves and end anywhere: the same nonsense as the plain loops, and no read or write elsewhere.
 TEST_P(DecodeTier, DecodesNonsenseAsThePlainLoopsDo) {
+  constexpr int64_t kBlocks = 45;
   Rng rng(2);
   for (CodeKind kind : kAllKinds) {
-    const Bytes coded = coded_container(kind, gaussian_elements(kind, 64 * 20 * 2, codes_integers(kind) ? 7 : 0.02, rng), 20);
-    const CodedTensor good = open_coded(coded, "file", "tensor");
-    for (int round = 0; round < 200; ++round) {
-      Bytes bad = coded;
-      CodedView view = good.view;
-      view.data = bad.data() + prefix_bytes(good.header);
-      const PanelStreams s = streams_of(view, 1);
-      uint8_t* begin = bad.data() + prefix_bytes(good.header);
-      for (uint8_t* p = begin; p < s.exceptions; ++p)
-        if (rng.below(round % 4 == 0 ? 1 : 20) == 0) *p = round % 3 == 0 ? 255 : static_cast<uint8_t>(rng.next());
-      Bytes expected(view.panel_bytes()), got(view.panel_bytes());
-      const PanelStreams first = streams_of(view, 0);
-      for (int64_t panel : {0, 1}) {
-        if (panel == 0 && first.exception_count > 0) continue;  // its exceptions were changed, too
-        decode_panel_portable(view, panel, expected.data());
-        kernels_for(GetParam()).decode_panel(view, panel, got.data());
-        ASSERT_EQ(got, expected);
+    const Bytes data = gaussian_elements(kind, 64 * kBlocks, codes_integers(kind) ? 7 : 0.02, rng);
+    ClassCounts histogram;
+    histogram.add(kind, data);
+    for (const CodeShape& shape : some_shapes(kind, histogram, 3)) {
+      const Bytes coded = coded_container(kind, data, kBlocks, &shape);
+      const CodedTensor good = open_coded(coded, "file", "tensor");
+      const PanelStreams s = streams_of(good.view, 0);
+      for (int round = 0; round < 12; ++round) {
+        Bytes bad = coded;
+        CodedView view = good.view;
+        view.data = bad.data() + prefix_bytes(good.header);
+        for (uint8_t* p = bad.data() + (s.fixed - coded.data()); p < bad.data() + (s.exceptions - coded.data()); ++p)
+          if (rng.below(round % 4 == 0 ? 1 : 20) == 0) *p = round % 3 == 0 ? 255 : static_cast<uint8_t>(rng.next());
+        PanelRecord record = view.record(0);  // without exceptions
+        if (round % 2 == 0) record.second_bytes = static_cast<uint32_t>(rng.below(record.second_bytes + 1));
+        if (round % 4 < 2) record.third_bytes = static_cast<uint32_t>(rng.below(record.third_bytes + 1));
+        record.end = static_cast<uint64_t>(s.digits[0] - s.fixed) + record.second_bytes + record.third_bytes + record.fourth_bytes;
+        view.records = reinterpret_cast<const uint8_t*>(&record);
+        Bytes expected(view.panel_bytes()), got(view.panel_bytes());
+        decode_panel_portable(view, 0, expected.data());
+        kernels_for(GetParam()).decode_panel(view, 0, got.data());
+        ASSERT_EQ(got, expected) << name_of(shape);
       }
     }
   }
@@ -95,7 +100,13 @@ TEST(EncodedMatrix, PaddingIsNoException) {
   for (Element element : {Element::bf16, Element::f16, Element::f32, Element::u8, Element::e4m3}) {
     const Matrix odd = encoded(pool, random_plain(element, 738, 253, rng)), whole = encoded(pool, random_plain(element, 752, 256, rng));
     ASSERT_EQ(odd.view().coded->panel_bytes(), whole.view().coded->panel_bytes());
-    EXPECT_LT(static_cast<double>(odd.bytes()), 1.01 * static_cast<double>(whole.bytes())) << static_cast<int>(element);
+    const auto exceptions = [](const Matrix& m) {
+      int64_t count = 0;
+      for (int64_t p = 0; p < m.view().coded->panels; ++p) count += streams_of(*m.view().coded, p).exception_count;
+      return count;
+    };
+    EXPECT_LT(exceptions(odd), exceptions(whole) + exceptions(whole) / 4 + 100) << static_cast<int>(element);
+    EXPECT_LT(odd.bytes(), whole.bytes() + whole.bytes() / 20) << static_cast<int>(element);
   }
 }
 
@@ -106,8 +117,6 @@ TEST_P(DecodeTier, ProductsAreThoseOfThePlainMatrix) {
     for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{1, 1}, {16, 64}, {17, 33}, {100, 99}, {80, 514}, {20, 770}, {32, 1540}}) {
       const Matrix plain = random_plain(element, rows, columns, rng), coded = encoded(pool, plain);
       ASSERT_NE(coded.view().coded, nullptr);
-      // Those that are wide enough are multiplied as they are decoded, unless their codes have too many low bits.
-      ASSERT_TRUE(columns != 1540 || coded.view().coded->shape.low_bits <= 3);
       const int64_t stride = round_up(columns, kColumnPadding);
       for (int64_t batch : {1, 2, 7}) {
         std::vector<float> x(batch * stride, 0.0f);
@@ -164,11 +173,11 @@ OneRow one_row(Isa isa, const CodedView& view, int64_t columns, ActivationMode m
   return out;
 }
 
-TEST_P(DecodeTier, OneRowTimesEveryShapeOfCode) {
+TEST_P(DecodeTier, OneRowTimesShapesOfCode) {
   Rng rng(5);
   for (CodeKind kind : {CodeKind::integer, CodeKind::odd, CodeKind::sparse, CodeKind::bf16}) {
-    int own = 0;
-    for (int64_t blocks : {1, 64, 128, 143}) {
+    int own = 0, products = 0;
+    for (int64_t blocks : {1, 32, 64, 143}) {
       const size_t elements = static_cast<size_t>(2 * blocks * kCodedBlock);
       Bytes data = gaussian_elements(kind, elements - elements / 8, codes_integers(kind) ? 7 : 0.02, rng);
       const Bytes wild = gaussian_elements(kind, elements / 8, codes_integers(kind) ? 60 : 2, rng);
@@ -176,29 +185,27 @@ TEST_P(DecodeTier, OneRowTimesEveryShapeOfCode) {
       ClassCounts histogram;
       histogram.add(kind, data);
       int64_t exceptions = 0;
-      for (const CodeShape& shape : shapes_of(kind, histogram)) {
+      for (const CodeShape& shape : some_shapes(kind, histogram, 1)) {
         const Bytes container = coded_container(kind, data, static_cast<size_t>(blocks), &shape);
         const CodedView view = open_coded(container, "file", "tensor").view;
         ASSERT_EQ(view.panels, 2);
+        products += 8;
         exceptions += streams_of(view, 1).exception_count;
         for (int64_t columns = 4 * blocks - 3; columns <= 4 * blocks; ++columns)
           for (ActivationMode mode : {ActivationMode::a16, ActivationMode::a8_token}) {
             const OneRow row = one_row(GetParam(), view, columns, mode, rng);
             if (!row.own) continue;
             ++own;
-            ASSERT_EQ(row.got, row.expected) << kCodeKindNames[static_cast<int>(kind)] << " low bits " << +shape.low_bits << " digits " << +shape.second_bits << ", "
-                                             << +shape.third_bits << ", " << +shape.fourth_bits << " first " << +shape.first_bits << ", " << columns << " columns";
+            ASSERT_EQ(row.got, row.expected) << name_of(shape) << ", " << columns << " columns";
           }
       }
       EXPECT_GT(exceptions, 5 * blocks);
     }
-    // Of 13 sets of digits (with three bits first: 2), each in 32 products: integers with 1 bit first, or 2 and no to three low bits (sanitized: none).
-    const int codes = kind == CodeKind::bf16 ? 13 + 2 : kind == CodeKind::sparse ? 0 : test::kSanitized ? 2 * 13 : 5 * 13;
-    EXPECT_EQ(own, GetParam() < Isa::avx512 ? 0 : codes * 32) << kCodeKindNames[static_cast<int>(kind)];
+    EXPECT_EQ(own, GetParam() < Isa::avx512 ? 0 : products) << kCodeKindNames[static_cast<int>(kind)];
   }
 }
 
-// Streams that lie and exceptions that no writer makes are multiplied as they are decoded (but for odd codes that are not odd).
+// Streams that lie and exceptions that no writer makes are multiplied as they are decoded (but for odd codes, which are told by rows of their own).
 TEST_P(DecodeTier, OneRowTimesNonsense) {
   Rng rng(6);
   int own = 0;
@@ -226,7 +233,7 @@ TEST_P(DecodeTier, OneRowTimesNonsense) {
       own += row.own ? 1 : 0;
       ASSERT_TRUE(same || !row.own) << kCodeKindNames[static_cast<int>(kind)] << " round " << round;
     }
-  EXPECT_TRUE(own > 65 || GetParam() < Isa::avx512) << own;  // all 60 of BF16, and some integers
+  EXPECT_EQ(own, GetParam() < Isa::avx512 ? 0 : 120);
 }
 
 TEST(CodedMatrix, RefusesAContainerOfAnotherShape) {

@@ -86,7 +86,7 @@ TEST(DecodeCache, FirstInLoadOrder) {
   DecoderModel model = synthetic_model(context, odd_spec(), scheme_preset("lossless"));
   for (BlockWeights& b : model.weights.blocks)  // of one layout, therefore of one decoding time
     for (Linear* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down})
-      ASSERT_EQ(l->weight.view().coded->shape.second_bits, model.weights.lm_head.view().coded->shape.second_bits);
+      ASSERT_EQ(l->weight.view().coded->shape.digit_bits[0], model.weights.lm_head.view().coded->shape.digit_bits[0]);
   const MatrixView q = model.weights.blocks[0].q.weight.view();
   const DecodeCache cache = keep_decoded(context, model, static_cast<size_t>(q.panels() * q.panel_bytes()));
   EXPECT_EQ(cache.decoded, 1);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products of one activation row with entropy-coded weights. Blocks are decoded into a ring of a few, which never leaves the
-// first-level cache, and multiplied from there while the next are decoded: decoding waits for the integer units, products take the
-// others. With many rows, decode_panel and the products of plain weights are as fast.
+// Products of one activation row with entropy-coded weights. Blocks are decoded into two pieces by turns, which never leave the
+// first-level cache, patched, and multiplied from there while the next are decoded. With many rows, decode_panel and the products of plain weights are as fast.
 #pragma once
 
 #include "kernels/cpu/block_decoder.h"
@@ -15,7 +14,7 @@ constexpr bool kFusesCoded = kWideVectors;
 
 // Blocks that are decoded, then patched, then multiplied: so many that the patches, which no processor can foresee, are rare, and
 // so few that two such pieces leave the first-level cache room for the streams.
-constexpr int64_t kPiece = 8 * kClampBlocks;
+constexpr int64_t kPiece = kFillBlocks;
 constexpr int kMostActivations = 16;  // bytes, of a block
 alignas(64) constexpr uint8_t kNoActivations[kPiece * kMostActivations] = {};
 
@@ -25,7 +24,7 @@ alignas(64) constexpr uint8_t kNoActivations[kPiece * kMostActivations] = {};
 //   patch(where an element is decoded to, the element, the kind of code)
 //   rest(sums, decoded units, their activations, how many), a function of its own: it is called twice a panel
 // units: of all blocks. Before there is a piece to multiply, zeros are multiplied by zeros, which adds nothing.
-template <class Product, class Block, class Levels>
+template <class Product, class Block>
 VEC typename Product::Sums sum_panel(typename Product::Sums sums, const CodedView& view, int64_t panel, const uint8_t* activations, int64_t units) {
   constexpr int64_t kDecoded = kCodedBlock * Block::kBytes, kBytes = Product::kUnits * Product::kUnitBytes;
   static_assert(kBytes <= kMostActivations);
@@ -33,16 +32,13 @@ VEC typename Product::Sums sum_panel(typename Product::Sums sums, const CodedVie
   __builtin_memset(pieces[1], 0, sizeof pieces[1]);
   const PanelStreams s = streams_of(view, panel);
   ask_for_panel(view, panel + 1);
-  BlockDecoder<Block, Levels> decoder(view, s);
+  BlockDecoder<Block> decoder(view, s);
   uint8_t *to = pieces[0], *from = pieces[1];
   const uint8_t* x = kNoActivations;  // of the blocks at `from`
   int64_t exception = 0, count = 0;
   for (int64_t block = 0; block < view.blocks; block += kPiece) {
     count = view.blocks - block < kPiece ? view.blocks - block : kPiece;
-    for (int64_t at = 0; at < count; at += kClampBlocks)
-      decoder.next(count - at < kClampBlocks ? count - at : kClampBlocks, to + at * kDecoded, [&](int64_t i) __attribute__((always_inline)) {
-        Product::step(sums, from + (at + i) * kDecoded, x + (at + i) * kBytes);
-      });
+    decoder.next(count, to, [&](int64_t i) __attribute__((always_inline)) { Product::step(sums, from + i * kDecoded, x + i * kBytes); });
     if (count < kPiece) sums = Product::rest(sums, from + count * kDecoded, x + count * kBytes, (kPiece - count) * Product::kUnits);
     exception = patch_exceptions(s, Block::kBytes, exception, block, block + count, to,
                                  [&](uint8_t* at, const uint8_t* element) { Product::patch(at, element, view.shape.kind); });

@@ -5,25 +5,21 @@ namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
-template <class Block, class Levels>
+template <class Block>
 void decode_blocks(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-  BlockDecoder<Block, Levels> decoder(view, s);
-  for (int64_t block = 0; block < view.blocks; block += kClampBlocks, out += kClampBlocks * decoder.kDecodedBytes)
-    decoder.next(view.blocks - block < kClampBlocks ? view.blocks - block : kClampBlocks, out, [](int64_t) {});
+  BlockDecoder<Block> decoder(view, s);
+  for (int64_t block = 0; block < view.blocks; block += kFillBlocks, out += kFillBlocks * decoder.kDecodedBytes)
+    decoder.next(view.blocks - block < kFillBlocks ? view.blocks - block : kFillBlocks, out, [](int64_t) {});
 }
 
 template <template <int> class Block>
 void decode_floats(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-  at_first_bits<Block>(view.shape, [&](auto block, auto levels) { decode_blocks<decltype(block), decltype(levels)>(view, s, out); });
-}
-
-void decode_sparse(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-  at_levels<SparseBlock>(view.shape, [&](auto levels) { decode_blocks<SparseBlock, decltype(levels)>(view, s, out); });
+  at_first_bits<Block>(view.shape, [&](auto block) { decode_blocks<typename decltype(block)::Of>(view, s, out); });
 }
 
 template <bool kOdd>
 void decode_integers(const CodedView& view, const PanelStreams& s, uint8_t* out) {
-  at_low_bits<kOdd, 5>(view.shape, [&](auto block, auto levels) { decode_blocks<decltype(block), decltype(levels)>(view, s, out); });
+  at_fixed_bits<kOdd>(view.shape, [&](auto block) { decode_blocks<typename decltype(block)::Of>(view, s, out); });
 }
 
 void decode_panel(const CodedView& view, int64_t panel, uint8_t* out) {
@@ -36,7 +32,7 @@ void decode_panel(const CodedView& view, int64_t panel, uint8_t* out) {
     case CodeKind::f16: decode_floats<HalfBlock>(view, s, out); break;
     case CodeKind::f32: decode_floats<F32Block>(view, s, out); break;
     case CodeKind::e4m3: decode_floats<Float8Block>(view, s, out); break;
-    case CodeKind::sparse: decode_sparse(view, s, out); break;
+    case CodeKind::sparse: decode_blocks<SparseBlock>(view, s, out); break;
   }
   patch_exceptions(s, view, out);
 }

@@ -34,13 +34,13 @@ struct FloatProduct {
   }
 };
 
-template <class Block, class Levels>
+template <class Block>
 void bf16_panels(const MatrixView& w, const float* x, float* y, int64_t begin, int64_t end) {
   using Product = FloatProduct<Element::bf16>;
   using Dot = Product::Dot;
   const int64_t units = (w.columns + Dot::kUnitColumns - 1) / Dot::kUnitColumns;
   for (int64_t panel = begin; panel < end; ++panel) {
-    const auto sums = sum_panel<Product, Block, Levels>({zero(), zero()}, *w.coded, panel, reinterpret_cast<const uint8_t*>(x), units);
+    const auto sums = sum_panel<Product, Block>({zero(), zero()}, *w.coded, panel, reinterpret_cast<const uint8_t*>(x), units);
     store_rows(w, panel, y, add(sums.even, sums.odd));
   }
 }
@@ -49,7 +49,7 @@ template <bool kFuses>
 bool matmul_coded_float(const MatrixView& w, const float* x, float* y, int64_t panel_begin, int64_t panel_end) {
   if constexpr (kFuses) {
     if (w.coded->shape.kind != CodeKind::bf16) return false;
-    at_first_bits<Bf16Block>(w.coded->shape, [&](auto block, auto levels) { bf16_panels<decltype(block), decltype(levels)>(w, x, y, panel_begin, panel_end); });
+    at_first_bits<Bf16Block>(w.coded->shape, [&](auto block) { bf16_panels<typename decltype(block)::Of>(w, x, y, panel_begin, panel_end); });
     return true;
   } else {
     return false;

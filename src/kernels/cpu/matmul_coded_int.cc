@@ -6,15 +6,8 @@ namespace codecllm::CODECLLM_TIER {
 
 namespace {
 
-// Codes with more are rare; they take decode_panel, as do sparse ones, which gain nothing here.
-#ifdef CODECLLM_SANITIZED
-constexpr int kMostLowBits = 0;  // instrumented, all of them take compilers minutes
-#else
-constexpr int kMostLowBits = 3;
-#endif
-
-// An odd code is 2 c + 1 with c as an integer code has it, so that the same product serves both: that of c + 128. (An even one
-// among odd codes, which the encoder writes where there is padding, is not told from the next lower; padding does not count.)
+// An odd code is 2 c + 1 with c as an integer code has it, so that the same product serves both: that of c + 128. (What no writer
+// makes, an even code among odd ones or digits beyond 63, is multiplied otherwise than decode_panel decodes it.)
 template <class Dot>
 struct IntProduct {
   using Sums = typename Dot::Sum;
@@ -29,11 +22,11 @@ struct IntProduct {
   }
 };
 
-template <class Dot, class Block, class Levels>
+template <class Dot, class Block>
 void int_panels(const MatrixView& w, const IntActivations& x, float* y, int64_t begin, int64_t end) {
   const bool odd = w.coded->shape.kind == CodeKind::odd;
   for (int64_t panel = begin; panel < end; ++panel) {
-    const auto product = sum_panel<IntProduct<Dot>, Block, Levels>(Dot::zero(), *w.coded, panel, x.codes, w.coded->blocks);
+    const auto product = sum_panel<IntProduct<Dot>, Block>(Dot::zero(), *w.coded, panel, x.codes, w.coded->blocks);
     // code + 128 = 2 (c + 128) - 127
     const vi zeros = add(load_zeros(w, panel * kPanelRows), set1_int(odd ? 127 : 0));
     auto sum = start_sum<Dot>(zeros, w, panel, x, 0, 0);
@@ -45,19 +38,16 @@ void int_panels(const MatrixView& w, const IntActivations& x, float* y, int64_t 
 }
 
 template <class Dot>
-bool int_row(const MatrixView& w, const IntActivations& x, float* y, int64_t begin, int64_t end) {
-  const CodeShape& shape = w.coded->shape;
-  const auto run = [&](auto block, auto levels) { int_panels<Dot, decltype(block), decltype(levels)>(w, x, y, begin, end); };
-  return shape.kind != CodeKind::sparse && at_low_bits<false, kMostLowBits>(shape, run);
+void int_row(const MatrixView& w, const IntActivations& x, float* y, int64_t begin, int64_t end) {
+  const auto run = [&](auto block) { int_panels<Dot, typename decltype(block)::Of>(w, x, y, begin, end); };
+  if (w.coded->shape.kind == CodeKind::sparse) return run(Type<SparseBlock>());
+  at_fixed_bits<false>(w.coded->shape, run);
 }
 
 template <bool kFuses>
 bool matmul_coded_int(const MatrixView& w, const IntActivations& x, float* y, int64_t panel_begin, int64_t panel_end) {
-  if constexpr (kFuses) {
-    return x.halves == 2 ? int_row<WordDot>(w, x, y, panel_begin, panel_end) : int_row<ByteDot>(w, x, y, panel_begin, panel_end);
-  } else {
-    return false;
-  }
+  if constexpr (kFuses) x.halves == 2 ? int_row<WordDot>(w, x, y, panel_begin, panel_end) : int_row<ByteDot>(w, x, y, panel_begin, panel_end);
+  return kFuses;
 }
 
 }  // namespace
