@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "codec/decoder.h"
 
-#include <algorithm>
-
 #include "codec/element_split.h"
 
 namespace codecllm {
 
 namespace {
 
-// The digits of one level, one after another. No group of them is looked for behind the stream's end.
+// The digits of one level, one after another. Those of a group that would begin behind the stream's end are 0.
 struct DigitReader {
   const uint8_t *stream, *end;
   int bits;
   int64_t index = 0;
 
   uint32_t next() {
-    const int64_t group = std::min(index / kDigitGroup * kDigitGroup / 8 * bits, end - stream), bit = index % kDigitGroup * bits;
+    const int64_t group = index / kDigitGroup * (kDigitGroup / 8) * bits, bit = index % kDigitGroup * bits;
     ++index;
+    if (group >= end - stream) return 0;
     return load_element(stream + group + bit / 8, 2) >> bit % 8 & ((1u << bits) - 1);
   }
 };

@@ -35,7 +35,7 @@ struct CodedPanel {
 uint64_t encode_tensor(ThreadPool& pool, const TensorShape& shape, PanelFill fill,
                        FunctionRef<void(uint64_t offset, const void* data, size_t bytes)> out) {
   const size_t panel_bytes = static_cast<size_t>(shape.blocks * kCodedBlock * element_bytes(shape.kind));
-  const Encoder encoder = shape.shape ? Encoder(*shape.shape) : encoder_for(pool, shape, panel_bytes, fill);
+  const Encoder encoder = encoder_for(pool, shape, panel_bytes, fill);
   ContainerBuilder builder(encoder.shape(), static_cast<uint64_t>(shape.blocks), shape.rows, shape.columns);
   CodedHeader size_only;
   size_only.panels = static_cast<uint64_t>(shape.panels);

@@ -16,11 +16,10 @@ struct TensorShape {
   CodeKind kind;
   uint64_t rows, columns;  // for the header
   int64_t panels, blocks;
-  Prefer prefer = Prefer::speed;
-  std::optional<CodeShape> shape = {};  // none: the best for a sample
+  Prefer prefer;
 };
 
-// Looks at up to sixteen panels to choose the code, if it is not given, then codes all. out(offset, data, bytes) takes the container: first the
+// Looks at up to sixteen panels to choose the code, then codes all. out(offset, data, bytes) takes the container: first the
 // panels, in order, then what stands before and after them. Returns the container's bytes.
 uint64_t encode_tensor(ThreadPool& pool, const TensorShape& shape, PanelFill fill,
                        FunctionRef<void(uint64_t offset, const void* data, size_t bytes)> out);

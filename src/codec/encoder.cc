@@ -22,7 +22,7 @@ class DigitWriter {
     store_word(close + count, 0);
     if (bytes_.size() < size_ + kCodedBlock + 8) bytes_.resize(bytes_.size() * 2 + kCodedBlock + 8);
     for (int at = 0; at < count; at += 8) {
-      word_ |= pack_bytes(load_word(close + at), bits) << filled_;  // at most 7 + 56 bits
+      word_ |= pack_bytes(load_word(close + at), bits) << filled_;  // at most 7 + 48 bits
       filled_ += std::min(8, count - at) * bits;
       store_word(bytes_.data() + size_, word_);
       size_ += static_cast<size_t>(filled_ / 8);

@@ -36,40 +36,26 @@ class RateSearch {
     rms_ = std::sqrt(squares / static_cast<double>(std::max<size_t>(1, rows_.size())));
   }
 
-  // Rounded so that a bit is worth lambda squared steps of the code that is best for plain rounding, or of `only`. In: the
-  // rate but for its rounding and shape, which are set here.
-  Trial attempt(UniformRate& rate, double lambda, const CodeShape* only) const {
+  // Rounded so that a bit is worth lambda squared steps of the code that is best for plain rounding. In: the rate but for
+  // its rounding, which is set here.
+  Trial attempt(UniformRate& rate, double lambda) const {
     rate.rounding = RateRounding({.kind = rate.kind, .low_bits = 0, .digit_bits = {}, .table = {}}, 0);
-    Trial trial;
-    if (only == nullptr || lambda == 0) trial = round_all(rate, only);
-    if (lambda != 0) {
-      rate.rounding = RateRounding(only != nullptr ? *only : trial.shape, lambda);
-      trial = round_all(rate, only);
-    }
+    Trial trial = round_all(rate);
     rate.shape = trial.shape;
-    return trial;
+    if (lambda == 0) return trial;
+    rate.rounding = RateRounding(trial.shape, lambda);
+    return round_all(rate);
   }
 
   // The most steps that stay within the bits; nothing where no step does.
   bool finest(UniformRate& rate, double lambda, double bits, Trial& found) const {
     rate.rms = rms_;
-    if (!search(rate, lambda, bits, nullptr, found)) return false;
-    // The shape changes where another is as good, with other bits: what that left is for the one that was found.
-    const CodeShape only = found.shape;
-    if (bits - found.bits > 0.01) search(rate, lambda, bits, &only, found);
-    return true;
-  }
-
-  double rms() const { return rms_; }
-
- private:
-  bool search(UniformRate& rate, double lambda, double bits, const CodeShape* only, Trial& found) const {
     // One bit more for each doubling; a Gaussian has log2(steps) + 2.05 bits (Gish and Pierce), other shapes fewer.
     double low = std::exp2(bits - 4), high = std::exp2(bits - 0.5), steps = std::exp2(bits - 2.2);
     bool any = false;
     for (int i = 0; i < 9; ++i) {
       rate.steps_per_rms = steps;
-      const Trial trial = attempt(rate, lambda, only);
+      const Trial trial = attempt(rate, lambda);
       if (trial.bits <= bits) {
         low = steps;
         found = trial;
@@ -83,12 +69,13 @@ class RateSearch {
     }
     if (any) {
       rate.steps_per_rms = low;
-      found = attempt(rate, lambda, only);
+      found = attempt(rate, lambda);
     }
     return any;
   }
 
-  Trial round_all(const UniformRate& rate, const CodeShape* only) const {
+ private:
+  Trial round_all(const UniformRate& rate) const {
     ClassCounts histogram;
     Trial trial;
     for (const auto& row : rows_) {
@@ -108,12 +95,7 @@ class RateSearch {
       histogram.total += codes_[u];
       codes_[u] = 0;
     }
-    if (only != nullptr) {
-      trial.shape = *only;
-      trial.bits = coded_bits(*only, histogram);
-    } else {
-      trial.shape = best_shape(rate.kind, histogram, trial.bits);
-    }
+    trial.shape = best_shape(rate.kind, histogram, trial.bits);
     return trial;
   }
 

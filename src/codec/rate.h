@@ -4,7 +4,6 @@
 // instead of a wider step for its row.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,7 +19,7 @@ struct UniformRate {
   // the least squared error at a rate; rows of the same relative error (1) the least bits where one code serves all rows.
   double row_power = 1;
   double rms = 0;  // of the tensor
-  std::optional<CodeShape> shape = {};  // by which the codes are to be coded; none where no step is coarse enough
+  CodeShape shape = {};  // whose bits the rounding counts
   RateRounding rounding;
 };
 

@@ -24,8 +24,8 @@ int class_bits(const CodeShape& shape, int cls);
 // Bits per element of an ideal order-0 code of the selector, plus the bits that are stored as they are.
 double entropy_bits(CodeKind kind, const ClassCounts& histogram);
 
-// Digits behind the first take a decoder time. Where speed is preferred, a digit for every element counts as so much more of all bits
-// when shapes are compared; files, from which nothing is multiplied, prefer bytes.
+// Digits behind the first take a decoder time. Matrices whose codes are given prefer speed: a digit for every element counts as so much
+// more of all bits where shapes are compared. Codes of a rate, whose bits are accuracy, and files, from which nothing is multiplied, prefer bytes.
 enum class Prefer : uint8_t { speed, bytes };
 constexpr double digit_handicap(CodeKind kind, Prefer prefer) { return prefer == Prefer::bytes ? 0 : element_bytes(kind) > 1 ? 0.15 : 0.07; }
 
@@ -36,15 +36,12 @@ struct RatedShape {
   double cost() const { return bits * handicap; }
 };
 
-// All shapes that decoders know, for one kind.
+// All shapes that can be of use, for one kind.
 std::vector<RatedShape> rated_shapes(CodeKind kind, const ClassCounts& histogram, Prefer prefer);
 std::vector<CodeShape> shapes_of(CodeKind kind, const ClassCounts& histogram);
 
-// The one of the least cost where speed is preferred, and its bits.
+// The one of the fewest bits, and those.
 CodeShape best_shape(CodeKind kind, const ClassCounts& histogram, double& bits);
-
-// Bits per element, by counting alone.
-double coded_bits(const CodeShape& shape, const ClassCounts& histogram);
 
 // What decoders know: low bits up to these, digits of 1 to so many bits (number 0 is the first; of floating point it has at least 2).
 constexpr int most_low_bits(CodeKind kind) { return kind == CodeKind::integer || kind == CodeKind::odd ? 5 : 0; }

@@ -107,9 +107,9 @@ Element element_of(CodeKind kind);
 // are there, or of floats their exponents, since what is beyond the columns is multiplied by zero. Elements that are coded only.
 void pad_panel(Element element, int64_t rows, int64_t columns, uint8_t* panel);
 
-// Plain weights coded as they are, by the shape, or by the best one of coding_of the element. Integers and 8-bit floats: one scale per row.
-Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind, const std::optional<CodeShape>& shape = {});
-Matrix encoded(ThreadPool& pool, const Matrix& plain, const std::optional<CodeShape>& shape = {});
+// Plain weights coded as they are, as coding_of the element or, of a rate, as the kind. Integers and 8-bit floats: one scale per row.
+Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind, Prefer prefer = Prefer::speed);
+Matrix encoded(ThreadPool& pool, const Matrix& plain, std::optional<CodeKind> of_rate = {});
 
 // The scale of a row and group of integers or 8-bit floats.
 float scale_of(const MatrixView& w, int64_t row, int64_t group);

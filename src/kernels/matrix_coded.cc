@@ -66,9 +66,9 @@ Matrix Matrix::decoded(ThreadPool& pool, const KernelTable& kernels) const {
   return out;
 }
 
-Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind, const std::optional<CodeShape>& shape) {
+Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind, Prefer prefer) {
   std::vector<uint8_t> bytes;
-  encode_tensor(pool, {kind, static_cast<uint64_t>(plain.rows), static_cast<uint64_t>(plain.columns), plain.panels(), (plain.columns + 3) / 4, Prefer::speed, shape},
+  encode_tensor(pool, {kind, static_cast<uint64_t>(plain.rows), static_cast<uint64_t>(plain.columns), plain.panels(), (plain.columns + 3) / 4, prefer},
                 [&](int64_t panel, uint8_t* out) {
                   std::memcpy(out, plain.data + panel * plain.panel_bytes(), static_cast<size_t>(plain.panel_bytes()));
                   pad_panel(plain.element, std::min(kPanelRows, plain.rows - panel * kPanelRows), plain.columns, out);
@@ -82,11 +82,11 @@ Buffer encode_matrix(ThreadPool& pool, const MatrixView& plain, CodeKind kind, c
   return out;
 }
 
-Matrix encoded(ThreadPool& pool, const Matrix& plain, const std::optional<CodeShape>& shape) {
+Matrix encoded(ThreadPool& pool, const Matrix& plain, std::optional<CodeKind> of_rate) {
   const MatrixView& from = plain.view();
   if (is_scaled(from.element) && (from.groups() != 1 || from.zeros != nullptr || from.order != nullptr))
     throw Error(ErrorCode::unsupported, "matrix", "only codes with one scale per row are entropy-coded");
-  Buffer container = encode_matrix(pool, from, shape ? shape->kind : coding_of(from.element), shape);
+  Buffer container = encode_matrix(pool, from, of_rate.value_or(coding_of(from.element)), of_rate ? Prefer::bytes : Prefer::speed);
   const CodedTensor opened = open_coded(container.as<const uint8_t>(), "", "");
   return Matrix::from_coded(std::move(container), opened, from.rows, from.columns, from.scale_type, {}, from.scales);
 }

@@ -118,7 +118,7 @@ class Maker {
       }
     });
     if (!coding) return out;
-    return encoded(pool_, out, rate.shape);
+    return encoded(pool_, out, rate.steps_per_rms > 0 ? std::optional(rate.kind) : std::nullopt);
   }
 
   UniformRate rate_of(int64_t rows, int64_t columns, uint64_t seed, float size, double bits) const {

@@ -194,7 +194,7 @@ class BlockPipeline {
           scales.push_back(grid.scale);
           if (!task.args.symmetric) zeros.push_back(static_cast<int8_t>(grid.zero));
         }
-        sink_.write(*job, {.weights = task.weights, .scales = scales, .zeros = zeros, .shape = task.shape});
+        sink_.write(*job, {.weights = task.weights, .scales = scales, .zeros = zeros, .kind = task.kind});
       }
       knowledge = {};
     }

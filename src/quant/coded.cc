@@ -26,18 +26,19 @@ class MatrixCoder {
   std::optional<CodedMatrix> code() {
     CodedMatrix result;
     if (scheme_.lossless) {
-      result.bytes = encode(coding_of(element_of(tensor_.dtype)), {}, [&](int64_t panel, Matrix& to) { set_exact(panel, to); });
+      result.bytes = encode(coding_of(element_of(tensor_.dtype)), [&](int64_t panel, Matrix& to) { set_exact(panel, to); });
       return result.bytes < tensor_.data.size() ? std::optional(std::move(result)) : std::nullopt;
     }
     std::vector<float> scales(static_cast<size_t>(rows_));
     UniformRate rate;
     if (!values_.weights.empty()) {
-      rate.shape = values_.shape;
+      rate.kind = values_.kind;
     } else if (scheme_.rate > 0) {
       rate = rate_of_sample();
     }
     for (int attempt = 0; attempt < 4; ++attempt) {
-      result.bytes = encode(scheme_.float8 ? CodeKind::e4m3 : rate.shape ? rate.shape->kind : rate.kind, rate.shape, [&](int64_t panel, Matrix& to) { set_codes(panel, to, rate, scales); });
+      const CodeKind kind = scheme_.float8 ? CodeKind::e4m3 : rate.kind;
+      result.bytes = encode(kind, [&](int64_t panel, Matrix& to) { set_codes(panel, to, rate, scales); });
       // The rate was chosen on a sample: where the whole takes more, the step grows by what is too much.
       const double bits = 8.0 * static_cast<double>(result.bytes) / static_cast<double>(tensor_.elements()) +
                           dtype_bits(scale_dtype_) / static_cast<double>(columns_);
@@ -51,10 +52,10 @@ class MatrixCoder {
 
  private:
   // set(panel, matrix of its rows); called from several threads.
-  uint64_t encode(CodeKind kind, const std::optional<CodeShape>& shape, FunctionRef<void(int64_t panel, Matrix& to)> set) {
+  uint64_t encode(CodeKind kind, FunctionRef<void(int64_t panel, Matrix& to)> set) {
     const int64_t panels = (rows_ + kPanelRows - 1) / kPanelRows;
     return encode_tensor(
-        pool_, {kind, static_cast<uint64_t>(rows_), static_cast<uint64_t>(columns_), panels, (columns_ + 3) / 4, Prefer::speed, shape},
+        pool_, {kind, static_cast<uint64_t>(rows_), static_cast<uint64_t>(columns_), panels, (columns_ + 3) / 4, scheme_.rate > 0 ? Prefer::bytes : Prefer::speed},
         [&](int64_t panel, uint8_t* to) {
           Matrix rows(element_of(kind), kPanelRows, columns_, columns_, ScaleType::f32);
           set(panel, rows);

@@ -78,9 +78,9 @@ std::vector<Grid> gptq_rate(const Context& context, LayerTask& task, const std::
   const RowMajor factor = inverse_factor(gram, order, options.damping, task.linear.name);
   const double overhead = container_bits(rows, n, dtype_bits(task.scale_type)), room = task.coded_bits - overhead - kMargin;
   UniformRate rate = choose_rate({&task.weights, 1}, n, task.coded_bits, overhead);
-  CodeShape shape = rate.shape.value_or(CodeShape{.kind = rate.kind, .low_bits = 0, .digit_bits = {1, 1}, .table = {}});
+  task.kind = rate.kind;
   ColumnRounding rounding(factor, n);
-  rounding.set_shape(shape);
+  rounding.set_shape(rate.shape);
 
   std::vector<Grid> grids(static_cast<size_t>(rows));
   std::vector<int8_t> codes(static_cast<size_t>(rows * n));
@@ -104,18 +104,13 @@ std::vector<Grid> gptq_rate(const Context& context, LayerTask& task, const std::
       histogram.add(own);
     });
     double bits = 0;
-    if (attempt < 2) {
-      shape = best_shape(rate.kind, histogram, bits);
-    } else {  // two that are as good, of other bits, would take turns
-      bits = coded_bits(shape, histogram);
-    }
+    rate.shape = best_shape(rate.kind, histogram, bits);
     if (bits <= room && (room - bits < 0.01 || attempt >= 5)) break;
     (bits <= room ? low : high) = rate.steps_per_rms;
     const double next = rate.steps_per_rms * std::exp2(room - 0.003 - bits);
     rate.steps_per_rms = low > 0 && high > 0 && !(next > low && next < high) ? std::sqrt(low * high) : next;
-    rounding.set_shape(shape);
+    rounding.set_shape(rate.shape);
   }
-  task.shape = shape;
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t k = 0; k < n; ++k)
       task.weights[row * n + k] = grids[static_cast<size_t>(row)].scale * static_cast<float>(codes[static_cast<size_t>(row * n + k)]);

@@ -20,7 +20,7 @@ struct LayerTask {
   std::vector<float> weights;   // [rows, columns]
   std::vector<int32_t> kept;    // columns that stay as they are elsewhere: zeros here, and to remain so
   double coded_bits = 0;        // not 0: entropy-coded in at most so many bits per weight
-  std::optional<CodeShape> shape = {};  // and how; the algorithm says
+  CodeKind kind = CodeKind::integer;  // and how; the algorithm says
 };
 
 // Shrinks the range by factors of 1 to 0.5 and returns that whose grid has the smallest squared error on these values:

@@ -26,7 +26,7 @@ struct LayerValues {
   std::span<const float> weights = {};  // [rows, columns]; empty: the source's
   std::span<const float> scales = {};   // [scale_shape()], as they will be stored; empty: by the rule
   std::span<const int8_t> zeros = {};   // beside scales, asymmetric only: the codes of 0
-  std::optional<CodeShape> shape = {};  // how entropy-coded weights are coded; none: as integers
+  CodeKind kind = CodeKind::integer;    // how entropy-coded weights are coded
 };
 
 // Quantizes a [rows, columns] weight a few megabytes at a time, whatever its size. Throws Error(bad_input) naming the

@@ -46,7 +46,7 @@ Coded code(const std::vector<std::vector<float>>& panels, int64_t columns, doubl
         noise += std::pow(row[k] - scale * codes[k], 2);
       }
     }
-  const Bytes container = coded_container(rate.kind, elements, static_cast<size_t>(columns / 4), &*rate.shape);
+  const Bytes container = coded_container(rate.kind, elements, static_cast<size_t>(columns / 4));
   return {(8.0 * static_cast<double>(container.size()) + 16.0 * static_cast<double>(rows)) / static_cast<double>(elements.size()),
           10 * std::log10(signal / noise), open_coded(container, "file", "tensor").header.shape};
 }

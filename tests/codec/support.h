@@ -26,7 +26,7 @@ inline Bytes coded_container(CodeKind kind, Bytes data, size_t blocks, const Cod
   std::vector<std::span<const uint8_t>> panels;
   for (size_t at = 0; at < data.size(); at += panel) panels.push_back(std::span<const uint8_t>(data).subspan(at, panel));
   const Encoder encoder = shape != nullptr ? Encoder(*shape) : Encoder(kind, panels, Prefer::bytes);
-  ContainerBuilder builder(encoder.shape(), blocks, 1, data.size());
+  ContainerBuilder builder(encoder.shape(), blocks, 1, data.size() / static_cast<size_t>(element_bytes(kind)));
   Bytes body;
   PanelCode code;
   for (const auto& p : panels) {

@@ -168,9 +168,11 @@ double bits_of(const RateProblem& p, const std::vector<Grid>& grids) {
   for (int64_t row = 0; row < p.task.linear.rows; ++row) {
     for (size_t k = 0; k < elements.size(); ++k)
       elements[k] = static_cast<uint8_t>(128 + std::lround(p.task.weights[static_cast<size_t>(row) * elements.size() + k] / grids[static_cast<size_t>(row)].scale));
-    histogram.add(p.task.shape->kind, elements);
+    histogram.add(p.task.kind, elements);
   }
-  return coded_bits(*p.task.shape, histogram) + container_bits(p.task.linear.rows, p.task.linear.columns, 32);
+  double bits = 0;
+  best_shape(p.task.kind, histogram, bits);
+  return bits + container_bits(p.task.linear.rows, p.task.linear.columns, 32);
 }
 
 TEST(GptqRate, LessErrorOfTheOutputAtNoMoreBits) {

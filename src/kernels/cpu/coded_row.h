@@ -15,31 +15,31 @@ constexpr bool kFusesCoded = kWideVectors;
 // Blocks that are decoded, then patched, then multiplied: so many that the patches, which no processor can foresee, are rare, and
 // so few that two such pieces leave the first-level cache room for the streams.
 constexpr int64_t kPiece = kFillBlocks;
-constexpr int kMostActivations = 16;  // bytes, of a block
-alignas(64) constexpr uint8_t kNoActivations[kPiece * kMostActivations] = {};
 
 // The sums of a panel's sixteen rows, from `sums` on. Product has
 //   Sums; kUnits: of a block; kUnitBytes: of a unit's activations
 //   step(sums, decoded block, its activations)
 //   patch(where an element is decoded to, the element, the kind of code)
 //   rest(sums, decoded units, their activations, how many), a function of its own: it is called twice a panel
-// units: of all blocks. Before there is a piece to multiply, zeros are multiplied by zeros, which adds nothing.
+// units: of all blocks.
 template <class Product, class Block>
 VEC typename Product::Sums sum_panel(typename Product::Sums sums, const CodedView& view, int64_t panel, const uint8_t* activations, int64_t units) {
   constexpr int64_t kDecoded = kCodedBlock * Block::kBytes, kBytes = Product::kUnits * Product::kUnitBytes;
-  static_assert(kBytes <= kMostActivations);
   alignas(64) uint8_t pieces[2][kPiece * kDecoded];
-  __builtin_memset(pieces[1], 0, sizeof pieces[1]);
   const PanelStreams s = streams_of(view, panel);
   ask_for_panel(view, panel + 1);
   BlockDecoder<Block> decoder(view, s);
   uint8_t *to = pieces[0], *from = pieces[1];
-  const uint8_t* x = kNoActivations;  // of the blocks at `from`
+  const uint8_t* x = activations;  // of the blocks at `from`
   int64_t exception = 0, count = 0;
   for (int64_t block = 0; block < view.blocks; block += kPiece) {
     count = view.blocks - block < kPiece ? view.blocks - block : kPiece;
-    decoder.next(count, to, [&](int64_t i) __attribute__((always_inline)) { Product::step(sums, from + i * kDecoded, x + i * kBytes); });
-    if (count < kPiece) sums = Product::rest(sums, from + count * kDecoded, x + count * kBytes, (kPiece - count) * Product::kUnits);
+    if (block == 0) {
+      decoder.next(count, to, [](int64_t) __attribute__((always_inline)) {});
+    } else {
+      decoder.next(count, to, [&](int64_t i) __attribute__((always_inline)) { Product::step(sums, from + i * kDecoded, x + i * kBytes); });
+      if (count < kPiece) sums = Product::rest(sums, from + count * kDecoded, x + count * kBytes, (kPiece - count) * Product::kUnits);
+    }
     exception = patch_exceptions(s, Block::kBytes, exception, block, block + count, to,
                                  [&](uint8_t* at, const uint8_t* element) { Product::patch(at, element, view.shape.kind); });
     x = activations + block * kBytes;

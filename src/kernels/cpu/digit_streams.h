@@ -26,14 +26,14 @@ class DigitStreams {
     for (int level = 0; level < kMostDigits - 1 && shape.digit_bits[level + 1] != 0; ++level) {
       const uint64_t all_ones = (uint64_t{1} << shape.digit_bits[level + 1]) - 1;
       const bool sign = shape.kind == CodeKind::sparse && level == 0;
-      levels_[level] = {.stream = s.digits[level],
-                        .end = s.digits_end(level),
-                        .bits = stored_digit_bits(shape, level + 1),
-                        .unpacker = {stored_digit_bits(shape, level + 1), sign ? 0 : shift, static_cast<int>(all_ones << shift) + (sign ? 1 : 0)},
-                        .all_ones = static_cast<int>(all_ones << shift),
-                        .bytes = bytes,
-                        .read = bytes,
-                        .write = bytes};
+      Level& l = levels_[level];
+      l.stream = s.digits[level];
+      l.end = s.digits_end(level);
+      l.bits = stored_digit_bits(shape, level + 1);
+      l.unpacker = {static_cast<int>(l.bits), sign ? 0 : shift, static_cast<int>(all_ones << shift) + (sign ? 1 : 0)};
+      l.all_ones = static_cast<int>(all_ones << shift);
+      l.bytes = l.write = bytes;
+      l.read = bytes;
       bytes += digit_room(level == 0 ? kFirstNeed : kDigitGroup);
       count_ = level + 1;
     }
@@ -73,10 +73,10 @@ class DigitStreams {
     const Unpacker unpacker = l.unpacker;
     const int64_t group = kDigitGroup / 8 * l.bits;
     const vb below = set1_byte(l.all_ones - 1);
-    for (Level& deeper = levels_[level + 1]; write < enough; write += kDigitGroup) {
+    for (Level& deeper = levels_[level + 1]; write < enough && stream < l.end; write += kDigitGroup) {
       prefetch(stream + kAheadDigitBytes);
       vb v = unpacker.unpack(stream);
-      stream = stream + group < l.end ? stream + group : l.end;  // nonsense is read no further
+      stream += group;
       if (level + 1 < count_) {
         if (deeper.write - deeper.read < kDigitGroup) refill(level + 1, kDigitGroup);
         const uint64_t more = above(v, below);
@@ -85,6 +85,7 @@ class DigitStreams {
       }
       store_bytes(write, v);
     }
+    for (; write < enough; write += kDigitGroup) store_bytes(write, set1_byte(0));  // only nonsense takes them
     l.stream = stream;
     l.write = write;
   }
